@@ -1,0 +1,1 @@
+//! Builds every part in order and joins them; a newcomer reads this first.

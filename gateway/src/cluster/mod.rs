@@ -1,0 +1,1 @@
+//! Clusters at run time: endpoints, priorities, load balancing, circuit breakers.

@@ -1,0 +1,122 @@
+//! The state of one request and its response, as filters see it.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::rc::Rc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead};
+use crate::telemetry::{Details, StreamInfo};
+
+/// A stream, shared by the request's driver, its filters and (by context id) the guests of the worker.
+///
+/// Borrow it for short: a guest's allocator runs in the middle of host calls, so nothing may stay borrowed while guest
+/// code can run.
+#[derive(Clone, Debug)]
+pub struct Stream(Rc<RefCell<StreamState>>);
+
+impl Stream {
+    /// A stream at its start.
+    pub fn new(request: RequestHead, info: StreamInfo) -> Self {
+        Self(Rc::new(RefCell::new(StreamState {
+            request,
+            request_body: BodyBuf::new(),
+            request_trailers: None,
+            response: None,
+            response_body: BodyBuf::new(),
+            response_trailers: None,
+            info,
+            effects: Vec::new(),
+            clear_route_cache: false,
+            waker: None,
+        })))
+    }
+
+    /// Reads the state. Panics only if it is written further up the same call stack, which the rule above excludes.
+    pub fn get(&self) -> Ref<'_, StreamState> {
+        self.0.borrow()
+    }
+
+    /// Writes the state; as for [`Self::get`].
+    pub fn edit(&self) -> RefMut<'_, StreamState> {
+        self.0.borrow_mut()
+    }
+
+    /// Asks the driver for something from outside of a callback (a call-out's answer, a timer, another stream's
+    /// callback), and wakes it.
+    pub fn request_effect(&self, filter: FilterId, effect: Effect) {
+        let waker = {
+            let mut state = self.edit();
+            state.effects.push((filter, effect));
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Which filter of the chain, in configuration order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilterId(pub usize);
+
+/// What is inside a [`Stream`].
+#[derive(Debug)]
+pub struct StreamState {
+    /// The request's head as it stands now.
+    pub request: RequestHead,
+    /// While a body callback runs: what is held at this filter, with the new piece at its end. A filter may edit it.
+    pub request_body: BodyBuf,
+    /// Trailers of the request once they came (or a filter made some at the end of the body).
+    pub request_trailers: Option<HeaderMap>,
+    /// The response's head once there is one.
+    pub response: Option<ResponseHead>,
+    /// As `request_body`.
+    pub response_body: BodyBuf,
+    /// Trailers of the response.
+    pub response_trailers: Option<HeaderMap>,
+    /// What is known of the stream.
+    pub info: StreamInfo,
+    /// What filters asked for outside of their callbacks; the driver takes and applies them.
+    pub effects: Vec<(FilterId, Effect)>,
+    /// A filter changed what the route depends on: choose the route again before the router runs.
+    pub clear_route_cache: bool,
+    /// Wakes the driver.
+    pub waker: Option<Waker>,
+}
+
+/// What a filter asks for outside of a callback.
+#[derive(Debug)]
+pub enum Effect {
+    /// Go on with the request behind this filter.
+    ResumeRequest,
+    /// Go on with the response behind this filter.
+    ResumeResponse,
+    /// Answer by itself.
+    Respond(LocalReply),
+    /// Reset the stream without an answer.
+    Reset,
+}
+
+/// An answer that the gateway gives by itself.
+#[derive(Clone, Debug)]
+pub struct LocalReply {
+    /// 200 to 599.
+    pub status: u16,
+    /// Further fields; content-length and, with a body, content-type are added when absent.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Why (`%RESPONSE_CODE_DETAILS%`).
+    pub details: Details,
+    /// gRPC status for gRPC requests; chosen from `status` if absent.
+    pub grpc_status: Option<u32>,
+}
+
+impl LocalReply {
+    /// An answer without further fields.
+    pub fn new(status: u16, body: impl Into<Bytes>, details: impl Into<Details>) -> Self {
+        Self { status, headers: HeaderMap::new(), body: body.into(), details: details.into(), grpc_status: None }
+    }
+}

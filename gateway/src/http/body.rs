@@ -1,0 +1,157 @@
+//! Pieces of a body, passed on without copying.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Bytes of a body in the order they came. Allocates nothing while it holds one piece.
+#[derive(Clone, Debug, Default)]
+pub struct BodyBuf {
+    first: Bytes,
+    rest: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl BodyBuf {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a piece behind the others; an empty one is dropped.
+    pub fn push(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.len += piece.len();
+        if self.first.is_empty() {
+            self.first = piece;
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+
+    /// Takes the first piece out.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        if self.first.is_empty() {
+            return None;
+        }
+        let piece = std::mem::replace(&mut self.first, self.rest.pop_front().unwrap_or_default());
+        self.len -= piece.len();
+        Some(piece)
+    }
+
+    /// Moves all of `other` behind what is here.
+    pub fn append(&mut self, other: &mut Self) {
+        while let Some(piece) = other.pop() {
+            self.push(piece);
+        }
+    }
+
+    /// Takes everything, leaving this empty.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// The pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        (!self.first.is_empty()).then_some(&self.first).into_iter().chain(self.rest.iter())
+    }
+
+    /// All bytes in one piece; copies only if there are several.
+    pub fn contiguous(&mut self) -> &Bytes {
+        if !self.rest.is_empty() {
+            let mut all = BytesMut::with_capacity(self.len);
+            self.pieces().for_each(|piece| all.extend_from_slice(piece));
+            self.first = all.freeze();
+            self.rest.clear();
+        }
+        &self.first
+    }
+
+    /// Copies up to `max` bytes from `start` into `out`.
+    pub fn copy_range(&self, start: usize, max: usize, out: &mut Vec<u8>) {
+        let (mut skip, mut left) = (start, max);
+        for piece in self.pieces() {
+            if left == 0 {
+                return;
+            }
+            if skip >= piece.len() {
+                skip -= piece.len();
+                continue;
+            }
+            let take = left.min(piece.len() - skip);
+            out.extend_from_slice(&piece[skip..skip + take]);
+            left -= take;
+            skip = 0;
+        }
+    }
+
+    /// Drops `count` bytes from the front (all, if there are fewer).
+    pub fn drain(&mut self, mut count: usize) {
+        while count > 0 {
+            let Some(piece) = self.pop() else { return };
+            if piece.len() > count {
+                let kept = piece.slice(count..);
+                self.prepend(kept);
+                return;
+            }
+            count -= piece.len();
+        }
+    }
+
+    /// Puts a piece before the others.
+    pub fn prepend(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.len += piece.len();
+        let second = std::mem::replace(&mut self.first, piece);
+        if !second.is_empty() {
+            self.rest.push_front(second);
+        }
+    }
+}
+
+impl From<Bytes> for BodyBuf {
+    fn from(piece: Bytes) -> Self {
+        let mut buf = Self::new();
+        buf.push(piece);
+        buf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(buf: &BodyBuf) -> String {
+        buf.pieces().map(|p| String::from_utf8_lossy(p).into_owned()).collect()
+    }
+
+    #[test]
+    fn edits_keep_order_and_length() {
+        let mut buf = BodyBuf::from(Bytes::from("bc"));
+        buf.push(Bytes::from("def"));
+        buf.prepend(Bytes::from("a"));
+        assert_eq!((text(&buf).as_str(), buf.len()), ("abcdef", 6));
+        buf.drain(2);
+        assert_eq!((text(&buf).as_str(), buf.len()), ("cdef", 4));
+        let mut out = Vec::new();
+        buf.copy_range(1, 2, &mut out);
+        assert_eq!(out, b"de");
+        assert_eq!(buf.contiguous(), "cdef");
+        buf.drain(100);
+        assert!(buf.is_empty() && buf.pop().is_none());
+    }
+}

@@ -1,0 +1,283 @@
+//! Header fields in the order they came, duplicates kept, names in lower case.
+//!
+//! All bytes of a map lie in one arena, an entry is five numbers: filling a map from a parsed head costs two
+//! allocations at most, and reading it touches two cache lines for a usual request. Names are lower-cased when they
+//! enter, as HTTP/2 demands and as Envoy shows them to filters and sends them on.
+
+/// Header fields (or trailers) of one message.
+#[derive(Clone, Default)]
+pub struct HeaderMap {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Bytes of the arena that no entry points to any more.
+    dead: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Length, first and last byte of the name: differs for nearly all pairs of names.
+    tag: u32,
+    name: u32,
+    name_len: u32,
+    value: u32,
+    value_len: u32,
+}
+
+#[inline]
+fn tag(name: &[u8]) -> u32 {
+    match (name.first(), name.last()) {
+        (Some(first), Some(last)) => {
+            ((name.len() as u32) << 16)
+                | (u32::from(first.to_ascii_lowercase()) << 8)
+                | u32::from(last.to_ascii_lowercase())
+        }
+        _ => 0,
+    }
+}
+
+impl HeaderMap {
+    /// An empty map; allocates nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty map with room for `fields` fields of together `bytes` bytes of names and values.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { arena: Vec::with_capacity(bytes), entries: Vec::with_capacity(fields), dead: 0 }
+    }
+
+    /// How many fields there are, duplicates counted.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all names and values together.
+    pub fn byte_size(&self) -> usize {
+        self.entries.iter().map(|e| (e.name_len + e.value_len) as usize).sum()
+    }
+
+    /// Forgets all fields and keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+        self.dead = 0;
+    }
+
+    /// The first value of `name` (any case).
+    #[inline]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        let tag = tag(name);
+        self.entries
+            .iter()
+            .find(|e| e.tag == tag && self.name_of(e).eq_ignore_ascii_case(name))
+            .map(|e| self.value_of(e))
+    }
+
+    /// The first value of `name` as text, if it is UTF-8.
+    pub fn get_str(&self, name: impl AsRef<[u8]>) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// All values of `name` (any case), in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let tag = tag(name.as_bytes());
+        self.entries
+            .iter()
+            .filter(move |e| e.tag == tag && self.name_of(e).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|e| self.value_of(e))
+    }
+
+    /// Whether a field of that name exists.
+    pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Names (lower case) and values in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|e| (self.name_of(e), self.value_of(e)))
+    }
+
+    /// Adds a field behind the others. Syntax is not checked here: the codecs and the sandbox check what comes from
+    /// outside. A map never grows beyond 4 GiB (limits are far below); a field that would is not added.
+    #[inline]
+    pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        if let Some(entry) = self.store(name.as_ref(), value.as_ref()) {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Replaces all fields of that name by one, which stands where the first of them stood (or last if there was none).
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        match self.position(name) {
+            None => self.append(name, value),
+            Some(first) => {
+                let Some(entry) = self.store(name, value) else { return };
+                self.bury(self.entries[first]);
+                self.entries[first] = entry;
+                self.remove_from(first + 1, name);
+                self.compact_if_sparse();
+            }
+        }
+    }
+
+    /// Removes all fields of that name and says how many there were.
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) -> usize {
+        match self.position(name.as_ref()) {
+            None => 0,
+            Some(first) => self.remove_from(first, name.as_ref()),
+        }
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let (arena, dead) = (&self.arena, &mut self.dead);
+        self.entries.retain(|e| {
+            let kept = keep(slice(arena, e.name, e.name_len), slice(arena, e.value, e.value_len));
+            if !kept {
+                *dead += (e.name_len + e.value_len) as usize;
+            }
+            kept
+        });
+    }
+
+    fn store(&mut self, name: &[u8], value: &[u8]) -> Option<Entry> {
+        let start = u32::try_from(self.arena.len()).ok()?;
+        let name_len = u32::try_from(name.len()).ok()?;
+        let value_len = u32::try_from(value.len()).ok()?;
+        start.checked_add(name_len)?.checked_add(value_len)?;
+        self.arena.extend_from_slice(name);
+        self.arena[start as usize..].make_ascii_lowercase();
+        self.arena.extend_from_slice(value);
+        Some(Entry { tag: tag(name), name: start, name_len, value: start + name_len, value_len })
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        let tag = tag(name);
+        self.entries.iter().position(|e| e.tag == tag && self.name_of(e).eq_ignore_ascii_case(name))
+    }
+
+    fn remove_from(&mut self, start: usize, name: &[u8]) -> usize {
+        let before = self.entries.len();
+        let tag = tag(name);
+        let mut at = start;
+        while at < self.entries.len() {
+            let entry = self.entries[at];
+            if entry.tag == tag && self.name_of(&entry).eq_ignore_ascii_case(name) {
+                self.bury(entry);
+                self.entries.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        before - self.entries.len()
+    }
+
+    fn bury(&mut self, entry: Entry) {
+        self.dead += (entry.name_len + entry.value_len) as usize;
+    }
+
+    /// A filter that sets the same field again and again must not grow the arena without end.
+    fn compact_if_sparse(&mut self) {
+        if self.dead < 4096 || self.dead * 2 < self.arena.len() {
+            return;
+        }
+        let mut fresh = Self::with_capacity(self.entries.len(), self.arena.len() - self.dead);
+        for (name, value) in self.iter() {
+            fresh.append(name, value);
+        }
+        *self = fresh;
+    }
+
+    #[inline]
+    fn name_of(&self, entry: &Entry) -> &[u8] {
+        slice(&self.arena, entry.name, entry.name_len)
+    }
+
+    #[inline]
+    fn value_of(&self, entry: &Entry) -> &[u8] {
+        slice(&self.arena, entry.value, entry.value_len)
+    }
+}
+
+/// Entries point into the arena by construction (`store`), so the fallback is never taken.
+#[inline]
+fn slice(arena: &[u8], start: u32, len: u32) -> &[u8] {
+    arena.get(start as usize..start as usize + len as usize).unwrap_or_default()
+}
+
+impl std::fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.iter().map(|(n, v)| (String::from_utf8_lossy(n), String::from_utf8_lossy(v))))
+            .finish()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut map = Self::new();
+        for (name, value) in fields {
+            map.append(name, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map() -> HeaderMap {
+        [("Host", "a"), ("X-One", "1"), ("x-two", "2"), ("X-ONE", "3")].into_iter().collect()
+    }
+
+    fn listed(map: &HeaderMap) -> Vec<(String, String)> {
+        map.iter().map(|(n, v)| (String::from_utf8_lossy(n).into(), String::from_utf8_lossy(v).into())).collect()
+    }
+
+    #[test]
+    fn keeps_order_and_duplicates() {
+        let map = map();
+        assert_eq!(map.get("x-one"), Some(&b"1"[..]));
+        assert_eq!(map.get_all("X-One").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(map.len(), 4);
+        assert_eq!(map.byte_size(), 4 + 5 + 5 + 5 + 4);
+        assert_eq!(map.get(""), None);
+    }
+
+    #[test]
+    fn set_replaces_all_in_place() {
+        let mut map = map();
+        map.set("x-one", "9");
+        map.set("new", "n");
+        let expected = [("host", "a"), ("x-one", "9"), ("x-two", "2"), ("new", "n")];
+        assert_eq!(listed(&map), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn remove_and_retain() {
+        let mut map = map();
+        assert_eq!(map.remove("X-one"), 2);
+        assert_eq!(map.remove("x-one"), 0);
+        map.retain(|n, _| n != b"host");
+        assert_eq!(listed(&map), [("x-two".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn repeated_sets_do_not_grow_the_arena() {
+        let mut map = map();
+        for i in 0..10_000 {
+            map.set("x-two", i.to_string());
+        }
+        assert!(map.arena.len() < 16 * 1024, "{}", map.arena.len());
+        assert_eq!(map.get("x-two"), Some(&b"9999"[..]));
+        assert_eq!(map.get("host"), Some(&b"a"[..]));
+    }
+}

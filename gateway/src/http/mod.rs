@@ -1,0 +1,9 @@
+//! HTTP messages as values: heads, header fields, bodies, and the HTTP/1 wire format. No sockets here.
+
+pub mod body;
+pub mod head;
+pub mod headers;
+
+pub use body::BodyBuf;
+pub use head::{RequestHead, ResponseHead, Version};
+pub use headers::HeaderMap;

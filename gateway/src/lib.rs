@@ -1,0 +1,19 @@
+//! Weir: a gateway for the edge of a service mesh.
+//!
+//! ARCHITECTURE.md tells how a request and an update travel. A folder uses only those above it in this list; a test
+//! checks it.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod cluster;
+pub mod filter;
+pub mod http;
+pub mod plugin;
+pub mod proxy;
+pub mod route;
+pub mod snapshot;
+pub mod source;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! The path of a request: listener, connection, request, router, access log.

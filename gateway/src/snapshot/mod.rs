@@ -1,0 +1,1 @@
+//! The compiled configuration: Snapshot, SnapshotStore, Publisher, and compilation of each kind of resource.

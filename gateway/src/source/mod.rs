@@ -1,0 +1,1 @@
+//! Where resources come from: the bootstrap's static part and watched files.

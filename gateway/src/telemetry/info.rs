@@ -1,0 +1,173 @@
+//! What is known of a connection and of a stream: filled along the path of a request, read by access logs, header
+//! formatters and filters' properties.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::flags::ResponseFlags;
+use crate::http::Version;
+
+/// A downstream connection, shared by its streams.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// Unique within the process.
+    pub id: u64,
+    /// The peer of the TCP connection.
+    pub remote: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// What the TLS handshake settled; `None` on cleartext.
+    pub tls: Option<TlsInfo>,
+    /// SNI of the client, also where TLS is not terminated.
+    pub requested_server_name: Option<Arc<str>>,
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// Name of the filter chain; empty if it has none.
+    pub filter_chain: Arc<str>,
+    /// When it was accepted.
+    pub accepted: Instant,
+}
+
+/// What a TLS handshake settled.
+#[derive(Debug, Clone)]
+pub struct TlsInfo {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// OpenSSL's name of the cipher suite, as Envoy prints it, such as `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// Negotiated application protocol; empty if none.
+    pub alpn: Arc<str>,
+    /// The certificate that the peer showed; `None` if it showed none.
+    pub peer: Option<Arc<CertificateInfo>>,
+    /// The certificate that was shown to the peer.
+    pub local: Option<Arc<CertificateInfo>>,
+}
+
+/// The parts of an X.509 certificate that logs, headers and filters ask for.
+#[derive(Debug, Clone, Default)]
+pub struct CertificateInfo {
+    /// RFC 2253 form.
+    pub subject: String,
+    /// RFC 2253 form.
+    pub issuer: String,
+    /// Lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the DER form, lower-case hexadecimal.
+    pub sha256: String,
+    /// URI names.
+    pub uri_sans: Vec<String>,
+    /// DNS names.
+    pub dns_sans: Vec<String>,
+    /// Seconds since 1970.
+    pub not_before: i64,
+    /// Seconds since 1970.
+    pub not_after: i64,
+    /// PEM form.
+    pub pem: String,
+}
+
+/// Why a response came to be: the text behind `%RESPONSE_CODE_DETAILS%`.
+pub type Details = Cow<'static, str>;
+
+/// A stream: one request and its response.
+#[derive(Debug)]
+pub struct StreamInfo {
+    /// The connection it came on.
+    pub connection: Rc<ConnectionInfo>,
+    /// When its first byte was read.
+    pub start: Instant,
+    /// The same by the wall clock.
+    pub start_wall: SystemTime,
+    /// Protocol of the request.
+    pub protocol: Version,
+    /// The client's address after x-forwarded-for was applied.
+    pub client: SocketAddr,
+    /// What went wrong.
+    pub flags: ResponseFlags,
+    /// Why the response came to be, such as `via_upstream` or `route_not_found`; empty until known.
+    pub details: Details,
+    /// Status sent downstream; 0 if none was.
+    pub status: u16,
+    /// Name of the route; empty if it has none.
+    pub route: Option<Arc<str>>,
+    /// Name of the virtual host.
+    pub virtual_host: Option<Arc<str>>,
+    /// Name of the cluster.
+    pub cluster: Option<Arc<str>>,
+    /// The endpoint that was tried last.
+    pub upstream_remote: Option<SocketAddr>,
+    /// The local end of that connection.
+    pub upstream_local: Option<SocketAddr>,
+    /// TLS towards the endpoint.
+    pub upstream_tls: Option<Rc<TlsInfo>>,
+    /// Why the upstream connection failed.
+    pub upstream_failure: Option<Details>,
+    /// How often an endpoint was tried (`%UPSTREAM_REQUEST_ATTEMPT_COUNT%`).
+    pub attempts: u32,
+    /// Body bytes received from the client.
+    pub bytes_received: u64,
+    /// Body bytes sent to the client.
+    pub bytes_sent: u64,
+    /// Bytes of the request head as it came.
+    pub request_header_bytes: u64,
+    /// Bytes of the response head as it was sent.
+    pub response_header_bytes: u64,
+    /// Last byte of the request was read.
+    pub request_complete: Option<Instant>,
+    /// First byte of the request was sent to the endpoint.
+    pub upstream_tx_first: Option<Instant>,
+    /// Last byte of the request was sent to the endpoint.
+    pub upstream_tx_last: Option<Instant>,
+    /// First byte of the response was received from the endpoint.
+    pub upstream_rx_first: Option<Instant>,
+    /// Last byte of the response was received from the endpoint.
+    pub upstream_rx_last: Option<Instant>,
+    /// First byte of the response was sent to the client.
+    pub response_first: Option<Instant>,
+    /// The stream ended.
+    pub end: Option<Instant>,
+    /// Filter state: what filters left for each other and for the log, by key.
+    pub filter_state: Vec<(String, Vec<u8>)>,
+    /// Dynamic metadata by filter namespace, as JSON objects.
+    pub metadata: Vec<(String, serde_json::Value)>,
+}
+
+impl StreamInfo {
+    /// A stream that begins now.
+    pub fn new(connection: Rc<ConnectionInfo>, protocol: Version) -> Self {
+        Self {
+            client: connection.remote,
+            connection,
+            start: Instant::now(),
+            start_wall: SystemTime::now(),
+            protocol,
+            flags: ResponseFlags::NONE,
+            details: Details::Borrowed(""),
+            status: 0,
+            route: None,
+            virtual_host: None,
+            cluster: None,
+            upstream_remote: None,
+            upstream_local: None,
+            upstream_tls: None,
+            upstream_failure: None,
+            attempts: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            request_header_bytes: 0,
+            response_header_bytes: 0,
+            request_complete: None,
+            upstream_tx_first: None,
+            upstream_tx_last: None,
+            upstream_rx_first: None,
+            upstream_rx_last: None,
+            response_first: None,
+            end: None,
+            filter_state: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+}

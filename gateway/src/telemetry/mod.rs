@@ -1,0 +1,7 @@
+//! What the gateway tells of itself: metrics, its own log, access logs.
+
+pub mod flags;
+pub mod info;
+
+pub use flags::ResponseFlags;
+pub use info::{CertificateInfo, ConnectionInfo, Details, StreamInfo, TlsInfo};

@@ -1,0 +1,1 @@
+//! Sending one request to one endpoint: per-worker pools, connecting, HTTP/1.
