@@ -1,0 +1,7 @@
+//! One resource in, one compiled value out. Raw protobuf ends here.
+
+pub mod cluster;
+pub mod filter;
+pub mod listener;
+pub mod route;
+pub mod secret;

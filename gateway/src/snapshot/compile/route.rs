@@ -1,0 +1,1 @@
+//! Compiles route resources.
