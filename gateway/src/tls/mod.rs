@@ -1,1 +1,5 @@
-//! TLS on both sides: certificates, verification, resumption.
+//! TLS towards clients and endpoints, certificates and their verification.
+
+pub mod io;
+
+pub use io::Io;

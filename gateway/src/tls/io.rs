@@ -1,0 +1,219 @@
+//! A connection's bytes, with or without TLS: one type for everything above.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// A downstream or upstream connection.
+///
+/// A peer that goes away without close_notify reads as the end of the stream, as in Envoy; framing above tells a
+/// truncated message.
+#[derive(Debug)]
+pub enum Io {
+    /// Cleartext.
+    Tcp(TcpStream),
+    /// Cleartext whose first bytes were read already.
+    Replay(Box<Replay>),
+    /// TLS, the handshake done.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Io {
+    /// Cleartext that begins with `peeked`, which was already read from `tcp`.
+    pub fn replaying(peeked: Bytes, tcp: TcpStream) -> Self {
+        if peeked.is_empty() { Self::Tcp(tcp) } else { Self::Replay(Box::new(Replay { peeked, tcp })) }
+    }
+
+    /// Waits until a read is worth trying, without a buffer: for idle connections. May return although the next read
+    /// finds nothing yet (a TLS record that is incomplete or carries no data).
+    pub async fn readable(&self) -> io::Result<()> {
+        if self.holds_input() { Ok(()) } else { self.tcp().readable().await }
+    }
+
+    /// [`Io::readable`] as a poll.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.holds_input() { Poll::Ready(Ok(())) } else { self.tcp().poll_read_ready(cx) }
+    }
+
+    /// Reads what is there now. `WouldBlock` if nothing is: the state of a healthy idle connection. Costs no system
+    /// call as long as the socket has not been reported readable.
+    pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Self::Tcp(tcp) = self {
+            return tcp.try_read(buf);
+        }
+        // Whoever waits next registers its own waker.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(self).poll_read(&mut cx, &mut buf) {
+            Poll::Ready(Ok(())) => Ok(buf.filled().len()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Waits for the peer to close or reset the connection, or for input, whatever comes first.
+    pub async fn readable_or_closed(&self) -> io::Result<()> {
+        if self.holds_input() {
+            return Ok(());
+        }
+        self.tcp().ready(Interest::READABLE | Interest::ERROR).await.map(drop)
+    }
+
+    /// Address of the peer.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    /// Our own address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
+    }
+
+    /// Sets TCP_NODELAY.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.tcp().set_nodelay(on)
+    }
+
+    /// The TCP connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Replay(replay) => &replay.tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether input waits above the socket.
+    fn holds_input(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Replay(replay) => !replay.peeked.is_empty(),
+            // rustls wants no more from the socket while it holds plaintext or after close_notify.
+            Self::Tls(tls) => !tls.get_ref().1.wants_read(),
+        }
+    }
+}
+
+/// Cleartext whose first bytes were read before it was known who would want them.
+#[derive(Debug)]
+pub struct Replay {
+    peeked: Bytes,
+    tcp: TcpStream,
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Replay(replay) if replay.peeked.is_empty() => Pin::new(&mut replay.tcp).poll_read(cx, buf),
+            Self::Replay(replay) => {
+                let n = replay.peeked.len().min(buf.remaining());
+                // n is within both, by the line above.
+                buf.put_slice(&replay.peeked[..n]);
+                replay.peeked.advance(n);
+                if replay.peeked.is_empty() {
+                    replay.peeked = Bytes::new();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Self::Tls(tls) => match Pin::new(tls.as_mut()).poll_read(cx, buf) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                other => other,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Ends our direction; over TLS with close_notify first.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_peeked_comes_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(b" world").await.unwrap();
+        client.shutdown().await.unwrap();
+
+        let mut io = Io::replaying(Bytes::from_static(b"hello"), server);
+        io.readable().await.unwrap();
+        let mut small = [0; 2];
+        assert_eq!(io.try_read(&mut small).unwrap(), 2);
+        assert_eq!(&small, b"he");
+        let mut rest = String::new();
+        io.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "llo world");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_would_block() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut io = Io::replaying(Bytes::new(), client);
+        assert!(matches!(io, Io::Tcp(_)));
+        assert_eq!(io.try_read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(listener.accept().await.unwrap());
+        io.readable().await.unwrap();
+        assert_eq!(io.try_read(&mut [0; 1]).unwrap(), 0);
+    }
+}
