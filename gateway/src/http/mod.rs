@@ -1,6 +1,7 @@
 //! HTTP messages as values: heads, header fields, bodies, and the HTTP/1 wire format. No sockets here.
 
 pub mod body;
+pub mod h1;
 pub mod head;
 pub mod headers;
 

@@ -1,0 +1,115 @@
+//! Writing heads, chunks and trailers.
+
+use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+
+/// How the body that follows a head is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The head's own `content-length` says it, or there is no body.
+    AsHead,
+    /// `content-length: 0` is added.
+    Zero,
+    /// `transfer-encoding: chunked` is added.
+    Chunked,
+    /// The end of the connection ends the body.
+    UntilClose,
+}
+
+/// The end of a chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// The last chunk of a body without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Writes a request's head. `host` comes first, as Envoy writes it.
+pub fn request_head(head: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
+    let path: &[u8] = if head.method == "CONNECT" { &head.authority } else { &head.path };
+    out.reserve(head.headers.byte_size() + head.headers.len() * 4 + path.len() + head.authority.len() + 64);
+    out.extend_from_slice(&head.method);
+    out.push(b' ');
+    out.extend_from_slice(path);
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(&head.authority);
+    out.extend_from_slice(b"\r\n");
+    fields(&head.headers, out);
+    framing_field(framing, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a response's head. `close` adds `connection: close`.
+pub fn response_head(head: &ResponseHead, version: Version, framing: Framing, close: bool, out: &mut Vec<u8>) {
+    out.reserve(head.headers.byte_size() + head.headers.len() * 4 + 96);
+    out.extend_from_slice(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(head.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(&head.headers, out);
+    framing_field(framing, out);
+    if close {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the line before a chunk of `len` bytes (which must not be 0: that would end the body).
+pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let significant = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
+    for at in (0..significant).rev() {
+        out.push(DIGITS[(len >> (at * 4)) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the last chunk with trailers.
+pub fn trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    fields(trailers, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in headers.iter() {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn framing_field(framing: Framing, out: &mut Vec<u8>) {
+    match framing {
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Zero => out.extend_from_slice(b"content-length: 0\r\n"),
+        Framing::AsHead | Framing::UntilClose => {}
+    }
+}
+
+/// The reason phrase of a status, as the `http` crate knows it.
+fn reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_heads() {
+        for (len, expected) in [(1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (255, "ff\r\n"), (65_536, "10000\r\n")] {
+            let mut out = Vec::new();
+            chunk_head(len, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn a_response_head() {
+        let mut head = ResponseHead::new(404);
+        head.headers.append("X-A", "1");
+        let mut out = Vec::new();
+        response_head(&head, Version::Http11, Framing::Zero, true, &mut out);
+        let expected = "HTTP/1.1 404 Not Found\r\nx-a: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}

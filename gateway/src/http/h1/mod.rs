@@ -1,0 +1,131 @@
+//! The HTTP/1 wire format, the same code for both sides of the gateway. Pure: bytes in, values out.
+//!
+//! Strict where leniency lets two parsers disagree about where a message ends (RFC 9112 section 11.2): bare LF, folded
+//! lines, bare CR, doubled length fields and length beside chunked are refused, never repaired.
+
+mod body;
+mod encode;
+mod request;
+mod response;
+
+pub use body::{BodyDecoder, BodyError, BodyEvent};
+pub use encode::{CHUNK_END, Framing, LAST_CHUNK, chunk_head, request_head, response_head, trailers};
+pub use request::{RequestOptions, RequestStart, parse_request};
+pub use response::{ResponseStart, parse_response};
+
+/// How large a head (or a trailer section) may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes, default 60 KiB (`max_request_headers_kb`).
+    pub bytes: usize,
+    /// Fields, default 100 (`max_headers_count`).
+    pub fields: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { bytes: 60 * 1024, fields: 100 }
+    }
+}
+
+/// Why a head was refused: who sent it is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{details}")]
+pub struct HeadError {
+    /// The status that a server answers with.
+    pub status: u16,
+    /// `%RESPONSE_CODE_DETAILS%`, in Envoy's words.
+    pub details: &'static str,
+}
+
+impl HeadError {
+    const fn bad(details: &'static str) -> Self {
+        Self { status: 400, details }
+    }
+
+    const CODEC: Self = Self::bad("http1.codec_error");
+    const TOO_LARGE: Self = Self { status: 431, details: "http1.headers_too_large" };
+    const TOO_MANY: Self = Self { status: 431, details: "http1.too_many_headers" };
+}
+
+/// Finds the end of a head that httparse has accepted to be complete, and refuses what httparse lets pass: line ends
+/// without CR.
+fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
+    for at in memchr::memchr_iter(b'\n', head) {
+        if at == 0 || head[at - 1] != b'\r' {
+            return Err(HeadError::CODEC);
+        }
+    }
+    Ok(())
+}
+
+/// What the framing fields of a head say, gathered while its fields are read.
+#[derive(Default)]
+struct FramingFields {
+    length: Option<u64>,
+    chunked: bool,
+    transfer_encoding: bool,
+    /// `connection` has `close`.
+    close: bool,
+    /// `connection` has `keep-alive`.
+    keep_alive: bool,
+    /// `connection` has `upgrade`.
+    upgrade: bool,
+    /// Names that `connection` lists beside the ones above.
+    nominated: Vec<Box<[u8]>>,
+}
+
+impl FramingFields {
+    /// RFC 9110 section 8.6: digits only, once.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        let bad = HeadError::bad("http1.invalid_content_length");
+        if self.length.is_some() || value.is_empty() || value.len() > 19 {
+            return Err(bad);
+        }
+        let mut length = 0u64;
+        for digit in value {
+            if !digit.is_ascii_digit() {
+                return Err(bad);
+            }
+            length = length * 10 + u64::from(digit - b'0');
+        }
+        self.length = Some(length);
+        Ok(())
+    }
+
+    /// RFC 9112 section 6.1: this gateway speaks `chunked` alone.
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        if self.transfer_encoding || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(HeadError { status: 501, details: "http1.invalid_transfer_encoding" });
+        }
+        self.transfer_encoding = true;
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|t| !t.is_empty()) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if token.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
+            } else if is_protected(token) {
+                return Err(HeadError::bad("http1.connection_header_rejected"));
+            } else if self.nominated.len() < 16 {
+                self.nominated.push(token.to_ascii_lowercase().into());
+            } else {
+                return Err(HeadError::bad("http1.connection_header_rejected"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fields that a client must not have removed by naming them in `connection`.
+fn is_protected(token: &[u8]) -> bool {
+    const PROTECTED: [&[u8]; 6] =
+        [b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host", b"content-length"];
+    token.starts_with(b":") || PROTECTED.iter().any(|name| token.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,125 @@
+//! Reading the head of a response.
+
+use std::mem::MaybeUninit;
+
+use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
+use crate::http::{HeaderMap, ResponseHead};
+
+/// A response's head and how its connection goes on.
+#[derive(Debug)]
+pub struct ResponseStart {
+    /// The head, without the hop-by-hop fields.
+    pub head: ResponseHead,
+    /// How to read the body; empty for 1xx.
+    pub body: BodyDecoder,
+    /// Bytes of the buffer that the head took.
+    pub consumed: usize,
+    /// The connection may carry another request when the body has ended.
+    pub keep_alive: bool,
+}
+
+/// Reads a head from the front of `buf`; `Ok(None)` if it is not complete yet. `head_request` says that the request was
+/// HEAD: its response has no body, whatever its fields say.
+///
+/// # Errors
+/// The endpoint broke the protocol; the connection must be closed.
+pub fn parse_response(buf: &[u8], head_request: bool, limits: HeadLimits) -> Result<Option<ResponseStart>, HeadError> {
+    let mut fields = [MaybeUninit::uninit(); 200];
+    let most = limits.fields.min(fields.len());
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, &mut fields[..most]);
+    let consumed = match parsed {
+        Ok(httparse::Status::Complete(consumed)) if consumed > limits.bytes => return Err(HeadError::TOO_LARGE),
+        Ok(httparse::Status::Complete(consumed)) => consumed,
+        Ok(httparse::Status::Partial) if buf.len() >= limits.bytes => return Err(HeadError::TOO_LARGE),
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TOO_MANY),
+        Err(_) => return Err(HeadError::CODEC),
+    };
+    check_line_ends(&buf[..consumed])?;
+    let Some(status @ 100..=999) = response.code else { return Err(HeadError::CODEC) };
+
+    let mut framing = FramingFields::default();
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + 8, consumed + 192);
+    for field in response.headers.iter() {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        match field.name.len() {
+            14 if is("content-length") => {
+                framing.content_length(field.value)?;
+                headers.append(field.name, field.value);
+            }
+            17 if is("transfer-encoding") => framing.transfer_encoding(field.value)?,
+            10 if is("connection") => framing.connection(field.value)?,
+            10 if is("keep-alive") => {}
+            16 if is("proxy-connection") => {}
+            _ => headers.append(field.name, field.value),
+        }
+    }
+    for name in &framing.nominated {
+        headers.remove(name);
+    }
+
+    let body = body_of(&framing, status, head_request)?;
+    if framing.chunked && framing.length.is_some() {
+        return Err(HeadError::bad("http1.content_length_and_chunked_not_allowed"));
+    }
+    let persistent = if response.version == Some(1) { !framing.close } else { framing.keep_alive && !framing.close };
+    let keep_alive = persistent && !matches!(body, BodyDecoder::UntilClose);
+    Ok(Some(ResponseStart { head: ResponseHead { status, headers }, body, consumed, keep_alive }))
+}
+
+/// RFC 9112 section 6.3.
+fn body_of(framing: &FramingFields, status: u16, head_request: bool) -> Result<BodyDecoder, HeadError> {
+    if head_request || status < 200 || status == 204 || status == 304 {
+        return Ok(BodyDecoder::empty());
+    }
+    Ok(match (framing.chunked, framing.length) {
+        (true, Some(_)) => return Err(HeadError::bad("http1.content_length_and_chunked_not_allowed")),
+        (true, None) => BodyDecoder::chunked(),
+        (false, Some(length)) => BodyDecoder::length(length),
+        (false, None) => BodyDecoder::UntilClose,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(raw: &str, head: bool) -> Result<Option<ResponseStart>, HeadError> {
+        parse_response(raw.as_bytes(), head, HeadLimits::default())
+    }
+
+    #[test]
+    fn bodies_by_status_and_fields() {
+        let cases: [(&str, bool, &str, bool); 8] = [
+            ("200 OK\r\ncontent-length: 3", false, "Length(3)", true),
+            ("200 OK\r\ncontent-length: 3", true, "Length(0)", true),
+            ("200 OK\r\ntransfer-encoding: chunked", false, "Chunked", true),
+            ("200 OK", false, "UntilClose", false),
+            ("204 No\r\ncontent-length: 3", false, "Length(0)", true),
+            ("304 Not\r\ncontent-length: 3", false, "Length(0)", true),
+            ("100 Continue", false, "Length(0)", true),
+            ("200 OK\r\ncontent-length: 0\r\nconnection: close", false, "Length(0)", false),
+        ];
+        for (rest, head, body, keep) in cases {
+            let start = parse(&format!("HTTP/1.1 {rest}\r\n\r\n"), head).unwrap().unwrap();
+            assert!(format!("{:?}", start.body).starts_with(body), "{rest:?}: {:?}", start.body);
+            assert_eq!(start.keep_alive, keep, "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn lies_are_refused() {
+        for rest in [
+            "200 OK\r\ncontent-length: 3\r\ncontent-length: 4",
+            "200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked",
+            "099 X",
+            "200 OK\r\na: b\nc: d",
+        ] {
+            assert!(parse(&format!("HTTP/1.1 {rest}\r\n\r\n"), false).is_err(), "{rest:?}");
+        }
+        assert!(parse("SSH-2.0-x\r\n", false).is_err());
+    }
+}
