@@ -1,0 +1,183 @@
+//! A connection with its buffers, for both sides of the gateway.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::tls::Io;
+
+/// First read of a message; most requests and responses fit.
+const READ_FIRST: usize = 8 * 1024;
+/// Reads grow up to this while they fill their buffer.
+const READ_MOST: usize = 64 * 1024;
+/// Pieces up to this size are copied behind the head, so that one write sends both.
+const COPY_BELOW: usize = 4 * 1024;
+
+/// A connection, what was read and not used, and what is to be written. Holds no memory while idle.
+#[derive(Debug)]
+pub struct Wire {
+    io: Io,
+    /// What was read and not used yet.
+    pub input: BytesMut,
+    read_size: usize,
+    output: Output,
+}
+
+/// Bytes to write: `pieces` first, then `tail`. Small parts are gathered in `tail`, large ones are never copied.
+#[derive(Debug, Default)]
+struct Output {
+    pieces: VecDeque<Bytes>,
+    pieces_len: usize,
+    tail: Vec<u8>,
+    /// Bytes of `tail` that were written already; 0 while there are pieces.
+    sent: usize,
+}
+
+impl Wire {
+    /// A connection with empty buffers.
+    pub fn new(io: Io) -> Self {
+        Self { io, input: BytesMut::new(), read_size: READ_FIRST, output: Output::default() }
+    }
+
+    /// The connection.
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// The connection, to write or to close it past the buffers.
+    pub fn io_mut(&mut self) -> &mut Io {
+        &mut self.io
+    }
+
+    /// Gives the connection and the unread bytes to another protocol.
+    pub fn into_parts(self) -> (Io, BytesMut) {
+        (self.io, self.input)
+    }
+
+    /// Reads what is there behind `input`; 0 is the peer's end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(self.read_size);
+        let spare = self.input.spare_capacity_mut();
+        let room = spare.len();
+        let mut buf = ReadBuf::uninit(spare);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        let read = buf.filled().len();
+        // SAFETY: `buf` was made of the spare capacity and says how much of it has been filled.
+        unsafe { self.input.set_len(self.input.len() + read) };
+        if read == room && self.read_size < READ_MOST {
+            self.read_size *= 2;
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// The place to write heads and chunk lines to; it is sent behind all that was queued before.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.output.tail
+    }
+
+    /// Queues a piece of a body.
+    pub fn push(&mut self, piece: Bytes) {
+        self.output.push(piece);
+    }
+
+    /// Queues a few bytes behind all that is queued.
+    pub fn push_static(&mut self, bytes: &'static [u8]) {
+        self.output.tail.extend_from_slice(bytes);
+    }
+
+    /// Bytes that are queued and not written.
+    pub fn queued(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Writes all that is queued.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.queued() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while self.queued() > 0 {
+            let written = ready!(self.output.poll_write(&mut self.io, cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        if self.io.is_tls() { Pin::new(&mut self.io).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Gives the buffers' memory back if they are empty: the connection is idle.
+    pub fn release_buffers(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.read_size = READ_FIRST;
+        }
+        if self.queued() == 0 {
+            self.output = Output::default();
+        }
+    }
+}
+
+impl Output {
+    fn len(&self) -> usize {
+        self.pieces_len + self.tail.len() - self.sent
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if piece.len() <= COPY_BELOW {
+            self.tail.extend_from_slice(&piece);
+            return;
+        }
+        if self.tail.len() > self.sent {
+            let tail = Bytes::from(std::mem::take(&mut self.tail)).split_off(self.sent);
+            self.pieces_len += tail.len();
+            self.pieces.push_back(tail);
+        }
+        self.tail.clear();
+        self.sent = 0;
+        self.pieces_len += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    fn poll_write(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let tail = &self.tail[self.sent..];
+        if self.pieces.is_empty() {
+            return Pin::new(io).poll_write(cx, tail);
+        }
+        let mut slices = [IoSlice::new(&[]); 16];
+        let mut count = 0;
+        let parts = self.pieces.iter().map(|p| &p[..]).chain((!tail.is_empty()).then_some(tail));
+        for (slot, part) in slices.iter_mut().zip(parts) {
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        Pin::new(io).poll_write_vectored(cx, &slices[..count])
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.pieces.front_mut() {
+            if first.len() > written {
+                first.advance(written);
+                self.pieces_len -= written;
+                return;
+            }
+            written -= first.len();
+            self.pieces_len -= first.len();
+            self.pieces.pop_front();
+        }
+        self.sent += written;
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+        }
+    }
+}
