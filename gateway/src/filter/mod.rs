@@ -4,8 +4,10 @@
 //! wants done at another time it asks of the stream ([`Stream::request_effect`]), and the driver does it when no
 //! callback is running.
 
+pub mod chain;
 pub mod stream;
 
+pub use chain::{Chain, Direction, Out};
 pub use stream::{Effect, FilterId, LocalReply, Stream, StreamState};
 
 /// How to go on after headers (Envoy's `FilterHeadersStatus`).
@@ -32,7 +34,7 @@ pub enum DataAction {
     StopAndBuffer,
     /// Hold the body here, and stop reading at the buffer limit.
     StopAndWatermark,
-    /// Go no further; the filter has taken what it wants, the rest is dropped.
+    /// Go no further; the filter has taken what it wants of the new piece, which is dropped. What was held stays.
     StopNoBuffer,
     /// Answer now.
     Respond(Box<LocalReply>),

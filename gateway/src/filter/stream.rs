@@ -28,6 +28,7 @@ impl Stream {
             response_trailers: None,
             info,
             effects: Vec::new(),
+            buffer_limit: StreamState::DEFAULT_BUFFER_LIMIT,
             clear_route_cache: false,
             waker: None,
         })))
@@ -80,10 +81,18 @@ pub struct StreamState {
     pub info: StreamInfo,
     /// What filters asked for outside of their callbacks; the driver takes and applies them.
     pub effects: Vec<(FilterId, Effect)>,
+    /// How many bytes of body filters may hold in each direction; 0 for no limit. The driver sets it
+    /// (`per_connection_buffer_limit_bytes`), a filter may change it (`envoy.filters.http.buffer`).
+    pub buffer_limit: usize,
     /// A filter changed what the route depends on: choose the route again before the router runs.
     pub clear_route_cache: bool,
     /// Wakes the driver.
     pub waker: Option<Waker>,
+}
+
+impl StreamState {
+    /// Envoy's default of `per_connection_buffer_limit_bytes`, in bytes.
+    pub const DEFAULT_BUFFER_LIMIT: usize = 1024 * 1024;
 }
 
 /// What a filter asks for outside of a callback.

@@ -110,6 +110,17 @@ impl BodyBuf {
         }
     }
 
+    /// Keeps the first `len` bytes (all, if there are fewer).
+    pub fn truncate(&mut self, len: usize) {
+        let mut kept = Self::new();
+        while kept.len < len {
+            let Some(mut piece) = self.pop() else { break };
+            piece.truncate(len - kept.len);
+            kept.push(piece);
+        }
+        *self = kept;
+    }
+
     /// Puts a piece before the others.
     pub fn prepend(&mut self, piece: Bytes) {
         if piece.is_empty() {
@@ -151,6 +162,9 @@ mod tests {
         buf.copy_range(1, 2, &mut out);
         assert_eq!(out, b"de");
         assert_eq!(buf.contiguous(), "cdef");
+        buf.push(Bytes::from("ghi"));
+        buf.truncate(5);
+        assert_eq!((text(&buf).as_str(), buf.len()), ("cdefg", 5));
         buf.drain(100);
         assert!(buf.is_empty() && buf.pop().is_none());
     }

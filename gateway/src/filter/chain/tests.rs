@@ -1,0 +1,493 @@
+//! The behaviour of the chain as a table: scripted filters, what is fed in, and the trace of what happens.
+//!
+//! A script is a list of `event:action`, one entry used up per callback (without one: continue). Events: `qh qb qt` for the
+//! request's headers, body, trailers, `sh sb st` for the response's. Actions: `c` continue, `s` stop, `B` stop (all) and
+//! buffer, `W` stop (all) and watermark, `n` stop without buffering, a number: answer with that status. Behind it: `+text`
+//! adds body, `=text` replaces the body, `+T` makes trailers, `!q` / `!s` asks to resume the request / response.
+//!
+//! Input: `H` request headers, `D:text` body, `T` trailers, the same in small letters for the response, a final `.` for the
+//! end; `go:NAME:q` resumes. In the trace, what leaves is `>H >D(text) >T` and `<h <d(text) <t`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::*;
+use crate::filter::{DataAction, HeadersAction, StreamState, TrailersAction};
+use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+use crate::telemetry::{ConnectionInfo, StreamInfo};
+
+type Trace = Rc<RefCell<Vec<String>>>;
+
+struct Scripted {
+    name: String,
+    id: FilterId,
+    wants: Wants,
+    steps: VecDeque<(String, String)>,
+    trace: Trace,
+}
+
+const ALL: Wants = Wants {
+    request_body: true,
+    request_trailers: true,
+    response_headers: true,
+    response_body: true,
+    response_trailers: true,
+    log: true,
+};
+
+impl Scripted {
+    /// `name headers-only? event:action …`
+    fn new(index: usize, script: &str, trace: &Trace) -> Self {
+        let mut words = script.split_whitespace();
+        let name = words.next().unwrap().to_owned();
+        let mut wants = ALL;
+        let mut steps = VecDeque::new();
+        for word in words {
+            match word.split_once(':') {
+                Some((event, action)) => steps.push_back((event.to_owned(), action.to_owned())),
+                None => wants = Wants::default(),
+            }
+        }
+        Self { name, id: FilterId(index), wants, steps, trace: Rc::clone(trace) }
+    }
+
+    /// Notes the event and takes its next step: the action's first word.
+    fn step(&mut self, stream: &Stream, event: &str, shown: &str) -> String {
+        self.trace.borrow_mut().push(format!("{}.{event}{shown}", self.name));
+        let Some(at) = self.steps.iter().position(|(e, _)| e == event) else { return "c".into() };
+        let action = self.steps.remove(at).unwrap().1;
+        let first = action.split(['+', '=', '!']).next().unwrap_or_default().to_owned();
+        let mut rest = &action[first.len()..];
+        while let Some(kind) = rest.chars().next() {
+            let tail = &rest[1..];
+            let len = tail.find(['+', '=', '!']).unwrap_or(tail.len());
+            let text = &tail[..len];
+            let request = event.starts_with('q');
+            let mut state = stream.edit();
+            match (kind, text) {
+                ('+', "T") if request => state.request_trailers = Some(HeaderMap::new()),
+                ('+', "T") => state.response_trailers = Some(HeaderMap::new()),
+                ('+' | '=', _) => {
+                    let body = if request { &mut state.request_body } else { &mut state.response_body };
+                    if kind == '=' {
+                        body.take();
+                    }
+                    body.push(Bytes::copy_from_slice(text.as_bytes()));
+                }
+                ('!', _) => {
+                    drop(state);
+                    let effect = if text == "q" { Effect::ResumeRequest } else { Effect::ResumeResponse };
+                    stream.request_effect(self.id, effect);
+                }
+                _ => panic!("script: {rest}"),
+            }
+            rest = &tail[len..];
+        }
+        first
+    }
+
+    fn headers(&mut self, stream: &Stream, event: &str, end: bool) -> HeadersAction {
+        match self.step(stream, event, dot(end)).as_str() {
+            "c" => HeadersAction::Continue,
+            "s" => HeadersAction::StopIteration,
+            "B" => HeadersAction::StopAllAndBuffer,
+            "W" => HeadersAction::StopAllAndWatermark,
+            status => HeadersAction::Respond(reply(status)),
+        }
+    }
+
+    fn body(&mut self, stream: &Stream, event: &str, end: bool) -> DataAction {
+        let text = {
+            let state = stream.get();
+            text(if event == "qb" { &state.request_body } else { &state.response_body })
+        };
+        match self.step(stream, event, &format!("({text}){}", dot(end))).as_str() {
+            "c" => DataAction::Continue,
+            "B" => DataAction::StopAndBuffer,
+            "W" => DataAction::StopAndWatermark,
+            "n" => DataAction::StopNoBuffer,
+            status => DataAction::Respond(reply(status)),
+        }
+    }
+
+    fn trailers(&mut self, stream: &Stream, event: &str) -> TrailersAction {
+        match self.step(stream, event, "").as_str() {
+            "c" => TrailersAction::Continue,
+            "s" => TrailersAction::Stop,
+            status => TrailersAction::Respond(reply(status)),
+        }
+    }
+}
+
+impl HttpFilter for Scripted {
+    fn wants(&self) -> Wants {
+        self.wants
+    }
+    fn on_request_headers(&mut self, stream: &Stream, end: bool) -> HeadersAction {
+        self.headers(stream, "qh", end)
+    }
+    fn on_request_body(&mut self, stream: &Stream, end: bool) -> DataAction {
+        self.body(stream, "qb", end)
+    }
+    fn on_request_trailers(&mut self, stream: &Stream) -> TrailersAction {
+        self.trailers(stream, "qt")
+    }
+    fn on_response_headers(&mut self, stream: &Stream, end: bool) -> HeadersAction {
+        self.headers(stream, "sh", end)
+    }
+    fn on_response_body(&mut self, stream: &Stream, end: bool) -> DataAction {
+        self.body(stream, "sb", end)
+    }
+    fn on_response_trailers(&mut self, stream: &Stream) -> TrailersAction {
+        self.trailers(stream, "st")
+    }
+    fn on_log(&mut self, stream: &Stream) {
+        self.step(stream, "log", "");
+    }
+    fn on_destroy(&mut self, stream: &Stream) {
+        self.step(stream, "destroy", "");
+    }
+}
+
+fn reply(status: &str) -> Box<LocalReply> {
+    Box::new(LocalReply::new(status.parse().unwrap(), "why", "test"))
+}
+
+fn dot(end: bool) -> &'static str {
+    if end { "." } else { "" }
+}
+
+fn text(body: &BodyBuf) -> String {
+    body.pieces().map(|piece| String::from_utf8_lossy(piece).replace(' ', "-")).collect()
+}
+
+fn stream() -> Stream {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let connection = ConnectionInfo {
+        id: 1,
+        remote: address,
+        local: address,
+        tls: None,
+        requested_server_name: None,
+        listener: "l".into(),
+        filter_chain: "".into(),
+        accepted: Instant::now(),
+    };
+    let request = RequestHead {
+        method: "GET".into(),
+        scheme: "http".into(),
+        authority: "a".into(),
+        path: "/".into(),
+        version: Version::Http11,
+        headers: HeaderMap::new(),
+    };
+    Stream::new(request, StreamInfo::new(Rc::new(connection), Version::Http11))
+}
+
+struct Driver {
+    chain: Chain<Scripted>,
+    names: Vec<String>,
+    trace: Trace,
+}
+
+impl Driver {
+    fn new(scripts: &[&str], limit: usize) -> Self {
+        let trace = Trace::default();
+        let stream = stream();
+        stream.edit().buffer_limit = limit;
+        let filters: Vec<_> = scripts.iter().enumerate().map(|(i, s)| Scripted::new(i, s, &trace)).collect();
+        let names = filters.iter().map(|f| f.name.clone()).collect();
+        Self { chain: Chain::new(stream, filters), names, trace }
+    }
+
+    fn feed(&mut self, input: &str) {
+        let (word, end) = match input.strip_suffix('.') {
+            Some(word) => (word, true),
+            None => (input, false),
+        };
+        let (kind, body) = word.split_once(':').unwrap_or((word, ""));
+        let piece = Bytes::copy_from_slice(body.as_bytes());
+        let stream = self.chain.stream().clone();
+        match kind {
+            "H" => self.chain.request_headers(end),
+            "D" => self.chain.request_body(piece, end),
+            "T" => {
+                stream.edit().request_trailers = Some(HeaderMap::new());
+                self.chain.request_trailers();
+            }
+            "h" => {
+                stream.edit().response = Some(ResponseHead::new(200));
+                self.chain.response_headers(end);
+            }
+            "d" => self.chain.response_body(piece, end),
+            "t" => {
+                stream.edit().response_trailers = Some(HeaderMap::new());
+                self.chain.response_trailers();
+            }
+            "go" => {
+                let (name, direction) = body.split_once(':').unwrap();
+                let id = FilterId(self.names.iter().position(|n| n == name).unwrap());
+                self.chain.resume(id, if direction == "q" { Direction::Request } else { Direction::Response });
+            }
+            "more" => {
+                let more = |d| if self.chain.wants_more(d) { "more" } else { "full" };
+                let line = format!("{}/{}", more(Direction::Request), more(Direction::Response));
+                self.trace.borrow_mut().push(line);
+            }
+            "fail" => self.chain.respond(reply(body)),
+            "log" => self.chain.log(),
+            "destroy" => self.chain.destroy(),
+            _ => panic!("input: {input}"),
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(out) = self.chain.next_out() {
+            let line = match &out {
+                Out::Headers(Direction::Request, end) => format!(">H{}", dot(*end)),
+                Out::Headers(Direction::Response, end) => {
+                    let status = self.chain.stream().get().response.as_ref().unwrap().status;
+                    let shown = if status == 200 { String::new() } else { status.to_string() };
+                    format!("<h{shown}{}", dot(*end))
+                }
+                Out::Data(Direction::Request, body, end) => format!(">D({}){}", text(body), dot(*end)),
+                Out::Data(Direction::Response, body, end) => format!("<d({}){}", text(body), dot(*end)),
+                Out::Trailers(Direction::Request) => ">T".into(),
+                Out::Trailers(Direction::Response) => "<t".into(),
+                Out::Respond(reply) => format!("reply{}", reply.status),
+                Out::RespondDirect(reply) => format!("direct{}[{}]", reply.status, reply.details),
+                Out::Reset => "reset".into(),
+            };
+            self.trace.borrow_mut().push(line);
+            if let Out::Respond(reply) = out {
+                self.chain.stream().edit().response = Some(ResponseHead::new(reply.status));
+                self.chain.response_headers(false);
+                self.drain();
+                self.chain.response_body(reply.body.clone(), true);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn check_with(limit: usize, scripts: &[&str], inputs: &str, expected: &str) {
+    let mut driver = Driver::new(scripts, limit);
+    for input in inputs.split_whitespace() {
+        driver.feed(input);
+    }
+    // What leaves is taken out after the callbacks of one input: each of the two has its own order.
+    let trace = driver.trace.borrow().join(" ");
+    let (calls, outs) = halves(&trace);
+    let (expected_calls, expected_outs) = halves(expected);
+    assert_eq!(calls, expected_calls, "callbacks\nscripts {scripts:?}\ninputs  {inputs}\nwhole   {trace}");
+    assert_eq!(outs, expected_outs, "leaves\nscripts {scripts:?}\ninputs  {inputs}\nwhole   {trace}");
+}
+
+fn halves(trace: &str) -> (Vec<&str>, Vec<&str>) {
+    trace.split_whitespace().partition(|word| word.as_bytes().get(1) == Some(&b'.'))
+}
+
+#[track_caller]
+fn check(scripts: &[&str], inputs: &str, expected: &str) {
+    check_with(StreamState::DEFAULT_BUFFER_LIMIT, scripts, inputs, expected);
+}
+
+#[test]
+fn without_filters_everything_passes() {
+    check(&[], "H D:ab D:. h d:x t", ">H >D(ab) >D(). <h <d(x) <t");
+    check(&[], "H. h.", ">H. <h.");
+}
+
+#[test]
+fn requests_go_in_order_and_responses_in_reverse() {
+    check(
+        &["a", "b"],
+        "H D:1 D:2 T h d:x.",
+        "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(2) b.qb(2) >D(2) a.qt b.qt >T b.sh a.sh <h b.sb(x). a.sb(x). <d(x).",
+    );
+}
+
+#[test]
+fn filters_that_want_headers_only_see_nothing_else() {
+    check(&["a -"], "H D:1. h d:x.", "a.qh >H >D(1). <h <d(x).");
+    check(&["a -", "b"], "H D:1. h.", "a.qh b.qh >H b.qb(1). >D(1). b.sh. <h.");
+}
+
+#[test]
+fn stop_iteration_on_headers_still_sees_the_body() {
+    check(&["a qh:s qb:B qb:c", "b"], "H D:1 D:2.", "a.qh a.qb(1) a.qb(12). b.qh >H b.qb(12). >D(12).");
+    check(&["a qh:s", "b"], "H D:1 D:2.", "a.qh a.qb(1) b.qh >H b.qb(1) >D(1) a.qb(2). b.qb(2). >D(2).");
+    check(&["a qh:s qb:B", "b"], "H D:1 T", "a.qh a.qb(1) a.qt b.qh >H b.qb(1) >D(1) b.qt >T");
+    check(&["a qh:s", "b"], "H. go:a:q", "a.qh. b.qh. >H.");
+    check(&["a qh:s qb:n qb:n", "b"], "H D:1 D:2. go:a:q", "a.qh a.qb(1) a.qb(2). b.qh >H b.qb(). >D().");
+    // It does not want the body: that its body comes is as if it let it pass.
+    check(&["a - qh:s", "b"], "H D:1.", "a.qh b.qh >H b.qb(1). >D(1).");
+}
+
+#[test]
+fn stop_all_holds_everything_until_resumed() {
+    check(&["a qh:W", "b"], "H D:1 D:2. go:a:q", "a.qh b.qh >H a.qb(12). b.qb(12). >D(12).");
+    check(&["a qh:B", "b"], "H D:1 T go:a:q", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qt b.qt >T");
+    check(&["a qh:W", "b"], "H D:1 go:a:q D:2.", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(2). b.qb(2). >D(2).");
+    check(&["a qh:W", "b"], "H. go:a:q", "a.qh. b.qh. >H.");
+    check(&["a qh:W", "b qh:W"], "H D:1. go:a:q go:b:q", "a.qh b.qh a.qb(1). >H b.qb(1). >D(1).");
+    check(&["a qh:W qb:B", "b"], "H D:1. go:a:q go:a:q", "a.qh b.qh >H a.qb(1). b.qb(1). >D(1).");
+    check(&["a qh:W qb:B", "b"], "H D:1 T go:a:q", "a.qh b.qh >H a.qb(1) a.qt b.qb(1) >D(1) b.qt >T");
+    check(&["a sh:W", "b"], "H. h d:1 d:2. go:a:s", "a.qh. b.qh. >H. b.sh a.sh b.sb(1) b.sb(2). <h a.sb(12). <d(12).");
+}
+
+#[test]
+fn resuming_what_is_not_stopped_does_nothing() {
+    check(&["a"], "H go:a:q D:1. go:a:q", "a.qh >H a.qb(1). >D(1).");
+    check(&["a qh:W"], "H. go:a:q go:a:q", "a.qh. >H.");
+}
+
+#[test]
+fn a_resume_asked_for_inside_the_callback_happens_after_it() {
+    check(&["a qh:W!q", "b"], "H.", "a.qh. b.qh. >H.");
+    check(&["a qb:B!q", "b"], "H D:1.", "a.qh b.qh >H a.qb(1). b.qb(1). >D(1).");
+    check(&["a sb:B!s"], "H. h d:1.", "a.qh. >H. a.sh <h a.sb(1). <d(1).");
+}
+
+#[test]
+fn buffered_body_flows_as_one() {
+    check(&["a qb:B qb:B", "b"], "H D:1 D:2 D:3.", "a.qh b.qh >H a.qb(1) a.qb(12) a.qb(123). b.qb(123). >D(123).");
+    check(
+        &["a qb:B", "b qb:B"],
+        "H D:1 D:2 D:3.",
+        "a.qh b.qh >H a.qb(1) a.qb(12) b.qb(12) a.qb(3). b.qb(123). >D(123).",
+    );
+    check(&["a qb:B", "b"], "H D:1. go:a:q", "a.qh b.qh >H a.qb(1). b.qb(1). >D(1).");
+    check(&["a qb:B", "b"], "H D:1 go:a:q D:2.", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(2). b.qb(2). >D(2).");
+    check(&["a qb:B qt:s", "b"], "H D:1 T go:a:q", "a.qh b.qh >H a.qb(1) a.qt b.qb(1) >D(1) b.qt >T");
+    check(&["a sb:B", "b"], "H. h d:1 d:2.", "a.qh. b.qh. >H. b.sh a.sh <h b.sb(1) a.sb(1) b.sb(2). a.sb(12). <d(12).");
+}
+
+#[test]
+fn stop_without_buffering_drops_the_piece() {
+    check(&["a qb:n", "b"], "H D:1 D:2.", "a.qh b.qh >H a.qb(1) a.qb(2). b.qb(2). >D(2).");
+    check(&["a qb:B qb:n qb:c", "b"], "H D:1 D:2 D:3.", "a.qh b.qh >H a.qb(1) a.qb(12) a.qb(13). b.qb(13). >D(13).");
+    check(&["a qb:n", "b"], "H D:1. go:a:q", "a.qh b.qh >H a.qb(1). b.qb(). >D().");
+}
+
+#[test]
+fn two_holding_filters_do_not_mix() {
+    check(&["a", "b qb:B"], "H D:1 go:b:q D:2.", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(2). b.qb(2). >D(2).");
+    // b resumes while a holds the end: no end goes out before a lets it go.
+    check(
+        &["a qb:c qb:B", "b qb:B"],
+        "H D:1 D:2. go:b:q go:a:q",
+        "a.qh b.qh >H a.qb(1) b.qb(1) a.qb(2). >D(1) b.qb(2). >D(2).",
+    );
+}
+
+#[test]
+fn trailers_stop_and_go_on() {
+    check(&["a qt:s", "b"], "H D:1 T go:a:q", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qt b.qt >T");
+    check(&["a", "b st:s"], "H. h d:1 t go:b:s", "a.qh. b.qh. >H. b.sh a.sh <h b.sb(1) a.sb(1) <d(1) b.st a.st <t");
+    check(&["a qh:s qt:s", "b"], "H T go:a:q", "a.qh a.qt b.qh >H b.qt >T");
+}
+
+#[test]
+fn bodies_may_be_changed_and_added() {
+    check(&["a qb:c=new", "b"], "H D:1.", "a.qh b.qh >H a.qb(1). b.qb(new). >D(new).");
+    check(&["a qb:c+x", "b"], "H D:1 D:.", "a.qh b.qh >H a.qb(1) b.qb(1x) >D(1x) a.qb(). b.qb(). >D().");
+    check(&["a qb:c qb:c+end", "b"], "H D:1 D:.", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(). b.qb(end). >D(end).");
+    // To a message without a body: the filters behind see no end in the headers.
+    check(&["a qh:c+add", "b"], "H.", "a.qh. b.qh >H b.qb(add). >D(add).");
+    check(&["a qh:c+add", "b qh:W"], "H. go:b:q", "a.qh. b.qh >H b.qb(add). >D(add).");
+    check(&["a qh:s+add", "b"], "H. go:a:q", "a.qh. b.qh >H b.qb(add). >D(add).");
+    check(&["a qh:W+add", "b"], "H. go:a:q", "a.qh. b.qh >H b.qb(add). >D(add).");
+    check(&["a qh:c+add", "b"], "H D:1.", "a.qh b.qh >H a.qb(add1). b.qb(add1). >D(add1).");
+    check(&["a", "b sh:c+add"], "H. h.", "a.qh. b.qh. >H. b.sh. a.sh <h a.sb(add). <d(add).");
+    // In the trailers callback: the body goes before them.
+    check(&["a qt:c+add", "b"], "H T", "a.qh b.qh >H a.qt b.qb(add) >D(add) b.qt >T");
+    check(&["a qt:s+add", "b"], "H T go:a:q", "a.qh b.qh >H a.qt b.qb(add) >D(add) b.qt >T");
+}
+
+#[test]
+fn trailers_may_be_made_at_the_end_of_the_body() {
+    check(&["a qb:c+T", "b"], "H D:1.", "a.qh b.qh >H a.qb(1). b.qb(1) >D(1) b.qt >T");
+    check(&["a", "b qb:c+T"], "H D:1.", "a.qh b.qh >H a.qb(1). b.qb(1). >D(1) >T");
+    check(&["a qb:B+T", "b"], "H D:1. go:a:q", "a.qh b.qh >H a.qb(1). b.qb(1) >D(1) b.qt >T");
+    check(&["a qb:c+T", "b qb:B"], "H D:1.", "a.qh b.qh >H a.qb(1). b.qb(1) b.qt >D(1) >T");
+    check(&["a qb:c+T", "b qh:W"], "H D:1. go:b:q", "a.qh b.qh a.qb(1). >H b.qb(1) >D(1) b.qt >T");
+    check(&["a qh:s qb:c+T", "b"], "H D:1.", "a.qh a.qb(1). b.qh >H b.qb(1) >D(1) b.qt >T");
+    check(&["a qb:c+T", "b qh:s"], "H D:1.", "a.qh b.qh a.qb(1). b.qb(1) >H >D(1) b.qt >T");
+    // Too early: they wait for the end of the body.
+    check(&["a qb:c+T", "b"], "H D:1 D:2.", "a.qh b.qh >H a.qb(1) b.qb(1) >D(1) a.qb(2) b.qb(2) >D(2) a.qt b.qt >T");
+}
+
+#[test]
+fn local_replies_in_the_request_pass_all_response_filters() {
+    let response = "c.sh b.sh a.sh <h403 c.sb(why). b.sb(why). a.sb(why). <d(why).";
+    check(&["a", "b qh:403", "c"], "H D:1 D:2.", &format!("a.qh b.qh reply403 {response}"));
+    check(&["a", "b qb:403", "c"], "H D:1 D:2.", &format!("a.qh b.qh c.qh >H a.qb(1) b.qb(1) reply403 {response}"));
+    check(&["a", "b qt:403", "c"], "H T", &format!("a.qh b.qh c.qh >H a.qt b.qt reply403 {response}"));
+    check(&["a", "b", "c"], "H fail:403 D:1.", &format!("a.qh b.qh c.qh >H reply403 {response}"));
+    check(&["a qh:W", "b", "c"], "H. fail:403 go:a:q", &format!("a.qh. reply403 {response}"));
+    check(&["a qh:403 sh:W"], "H. go:a:s", "a.qh. reply403 a.sh <h403 a.sb(why). <d(why).");
+}
+
+#[test]
+fn local_replies_in_the_response_replace_it_or_reset() {
+    check(&["a", "b sh:500"], "H. h d:x. ", "a.qh. b.qh. >H. b.sh direct500[test]");
+    check(&["a sh:W", "b sb:500"], "H. h d:x.", "a.qh. b.qh. >H. b.sh a.sh b.sb(x). direct500[test]");
+    check(&["a", "b sb:500"], "H. h d:x.", "a.qh. b.qh. >H. b.sh a.sh <h b.sb(x). reset");
+    check(&["a st:500"], "H. h d:x t", "a.qh. >H. a.sh <h a.sb(x) <d(x) a.st reset");
+    check(&["a qh:403 sh:500"], "H.", "a.qh. reply403 a.sh direct500[test]");
+    check(&["a"], "H. h fail:504 d:x.", "a.qh. >H. a.sh <h reset");
+    check(&["a"], "H. h d:x. fail:504", "a.qh. >H. a.sh <h a.sb(x). <d(x).");
+}
+
+#[test]
+fn limits_refuse_or_hold_back() {
+    check_with(3, &["a - qh:B"], "H D:123 D:4", "a.qh reply413 <h413 <d(Payload-Too-Large).");
+    check_with(
+        3,
+        &["a qb:B qb:B"],
+        "H D:123 D:4 D:5",
+        "a.qh >H a.qb(123) a.qb(1234) reply413 a.sh <h413 a.sb(Payload-Too-Large). <d(Payload-Too-Large).",
+    );
+    check_with(3, &["a sb:B"], "H. h d:1234", "a.qh. >H. a.sh <h a.sb(1234) reset");
+    check_with(3, &["a sh:s sb:B"], "H. h d:1234", "a.qh. >H. a.sh a.sb(1234) direct500[response_payload_too_large]");
+    check_with(
+        3,
+        &["a - qh:W"],
+        "H D:123 more D:4 more go:a:q more D:5.",
+        "a.qh more/more full/more >H >D(1234) more/more >D(5).",
+    );
+    check_with(
+        3,
+        &["a qb:W qb:W"],
+        "H D:12 more D:34 more D:5. more",
+        "a.qh >H a.qb(12) more/more a.qb(1234) full/more a.qb(12345). >D(12345). more/more",
+    );
+    check_with(0, &["a - qh:B"], "H D:123456 more go:a:q", "a.qh more/more >H >D(123456)");
+}
+
+#[test]
+fn what_passes_untouched_is_known() {
+    let mut driver = Driver::new(&["a - qh:W", "b -"], 10);
+    driver.feed("H");
+    assert!(!driver.chain.passes_request_body() && driver.chain.is_stopped(Direction::Request));
+    driver.feed("go:a:q");
+    assert!(driver.chain.passes_request_body() && driver.chain.passes_request_trailers());
+    assert!(driver.chain.passes_response_headers() && driver.chain.passes_response_body());
+    let driver = Driver::new(&["a -", "b"], 10);
+    assert!(!driver.chain.passes_request_body() && !driver.chain.passes_response_headers());
+}
+
+#[test]
+fn log_and_destroy_come_once() {
+    check(&["a", "b -"], "H. log destroy destroy D:1", "a.qh. b.qh. >H. a.log a.destroy b.destroy");
+    let driver = Driver::new(&["a"], 10);
+    let trace = Rc::clone(&driver.trace);
+    drop(driver);
+    assert_eq!(trace.borrow().join(" "), "a.destroy");
+}
