@@ -1,5 +1,30 @@
-//! TLS towards clients and endpoints, certificates and their verification.
+//! TLS towards clients and endpoints: certificates, verification, resumption.
+//!
+//! A context ([`DownstreamTls`], [`UpstreamTls`]) is compiled once; it holds slots of secrets ([`SecretSlot`]) and
+//! builds rustls's configuration from what is in them when the first handshake after a change needs it.
 
+pub mod certificate;
+pub mod client_hello;
+pub mod downstream;
+pub mod error;
 pub mod io;
+pub mod protocol;
+pub mod secret;
+mod session;
+pub mod ticket;
+pub mod upstream;
+pub mod validation;
+mod verifier;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use client_hello::{ClientHello, Inspection};
+pub use downstream::{DownstreamParams, DownstreamTls};
+pub use error::TlsError;
 pub use io::Io;
+pub use secret::{Secret, SecretSlot, SecretSource, Secrets};
+pub use ticket::TicketStore;
+pub use upstream::{UpstreamParams, UpstreamTls};

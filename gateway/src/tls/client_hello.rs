@@ -1,0 +1,301 @@
+//! Reading the ClientHello before anything is decided: filter chains are chosen by what it asks for, and a connection
+//! that is passed through must keep its bytes.
+//!
+//! Only server name and protocols are read (RFC 8446 section 4.1.2, RFC 6066 section 3, RFC 7301); everything else is
+//! rustls's business.
+
+use std::sync::Arc;
+
+/// Longest ClientHello that is waited for, in bytes; a longer one counts as malformed, as in Envoy.
+pub const MAX_CLIENT_HELLO: usize = 64 * 1024;
+
+/// RFC 8446 section 5.1: 2^14, and the 256 that older versions allow on top.
+const MAX_RECORD: usize = (1 << 14) + 256;
+const RECORD_HEADER: usize = 5;
+const CONTENT_HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_ALPN: u16 = 16;
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// A whole ClientHello.
+    Tls(ClientHello),
+    /// Not TLS, or not sound, and why.
+    NotTls(&'static str),
+    /// TLS so far; more bytes are needed.
+    Incomplete,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientHello {
+    /// Lower-case, without a trailing dot.
+    pub server_name: Option<Arc<str>>,
+    /// ProtocolNameList without its outer length, known to be well formed.
+    protocols: Vec<u8>,
+}
+
+impl ClientHello {
+    /// The application protocols that it offers, in its order of preference.
+    pub fn alpn(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = Reader(&self.protocols);
+        std::iter::from_fn(move || rest.vector_u8())
+    }
+}
+
+/// Reads what has arrived so far, from the first byte on. Never consumes anything.
+pub fn inspect(bytes: &[u8]) -> Inspection {
+    match message(bytes) {
+        Ok(Some(Message::InOneRecord(message))) => parse(message),
+        Ok(Some(Message::Fragmented(message))) => parse(&message),
+        Ok(None) => Inspection::Incomplete,
+        Err(reason) => Inspection::NotTls(reason),
+    }
+}
+
+enum Message<'a> {
+    InOneRecord(&'a [u8]),
+    Fragmented(Vec<u8>),
+}
+
+/// The body of the first handshake message, which may spread over several records.
+fn message(bytes: &[u8]) -> Result<Option<Message<'_>>, &'static str> {
+    let Some(first) = record(bytes)? else { return Ok(None) };
+    let Some((header, body)) = first.split_at_checked(4) else {
+        return fragmented(bytes);
+    };
+    let length = handshake_length(header)?;
+    match body.get(..length) {
+        Some(body) => Ok(Some(Message::InOneRecord(body))),
+        None => fragmented(bytes),
+    }
+}
+
+fn fragmented(mut bytes: &[u8]) -> Result<Option<Message<'_>>, &'static str> {
+    let mut message = Vec::new();
+    while let Some(fragment) = record(bytes)? {
+        message.extend_from_slice(fragment);
+        if let Some((header, body)) = message.split_at_checked(4) {
+            let length = handshake_length(header)?;
+            if body.len() >= length {
+                message.truncate(4 + length);
+                message.drain(..4);
+                return Ok(Some(Message::Fragmented(message)));
+            }
+        }
+        // The record was there, so its header and content are.
+        bytes = bytes.get(RECORD_HEADER + fragment.len()..).unwrap_or_default();
+    }
+    if bytes.len() > MAX_RECORD || message.len() > MAX_CLIENT_HELLO {
+        return Err("the ClientHello is too long");
+    }
+    Ok(None)
+}
+
+/// The content of the record that `bytes` starts with; `None` if it is not complete.
+fn record(bytes: &[u8]) -> Result<Option<&[u8]>, &'static str> {
+    // Each byte is judged as soon as it is there, so that a client of another protocol is not waited for.
+    if bytes.first().is_some_and(|kind| *kind != CONTENT_HANDSHAKE) {
+        return Err("not a TLS handshake record");
+    }
+    if bytes.get(1).is_some_and(|major| *major != 3) {
+        return Err("not a TLS version");
+    }
+    let Some(length) = bytes.get(3..RECORD_HEADER).and_then(|mut b| take_u16(&mut b)) else { return Ok(None) };
+    if length == 0 || usize::from(length) > MAX_RECORD {
+        return Err("a TLS record of an impossible length");
+    }
+    Ok(bytes.get(RECORD_HEADER..RECORD_HEADER + usize::from(length)))
+}
+
+fn handshake_length(header: &[u8]) -> Result<usize, &'static str> {
+    let [kind, a, b, c] = *header else { return Err("a handshake message without a header") };
+    if kind != CLIENT_HELLO {
+        return Err("the first message is no ClientHello");
+    }
+    let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+    if length > MAX_CLIENT_HELLO { Err("the ClientHello is too long") } else { Ok(length) }
+}
+
+fn parse(body: &[u8]) -> Inspection {
+    match fields(body) {
+        Ok(hello) => Inspection::Tls(hello),
+        Err(reason) => Inspection::NotTls(reason),
+    }
+}
+
+fn fields(body: &[u8]) -> Result<ClientHello, &'static str> {
+    let mut hello = ClientHello::default();
+    let mut body = Reader(body);
+    let head = (|| {
+        body.take(2 + 32)?; // legacy_version, random
+        body.vector_u8()?; // legacy_session_id
+        body.vector_u16()?; // cipher_suites
+        body.vector_u8() // legacy_compression_methods
+    })();
+    head.ok_or("the ClientHello ends early")?;
+    if body.0.is_empty() {
+        return Ok(hello); // TLS 1.2 without extensions
+    }
+    let mut extensions = Reader(body.vector_u16().ok_or("the extensions end early")?);
+    if !body.0.is_empty() {
+        return Err("bytes after the extensions");
+    }
+    while !extensions.0.is_empty() {
+        let kind = extensions.u16().ok_or("an extension ends early")?;
+        let data = extensions.vector_u16().ok_or("an extension ends early")?;
+        match kind {
+            EXTENSION_SERVER_NAME => hello.server_name = server_name(data)?,
+            EXTENSION_ALPN => hello.protocols = protocols(data)?,
+            _ => {}
+        }
+    }
+    Ok(hello)
+}
+
+fn server_name(data: &[u8]) -> Result<Option<Arc<str>>, &'static str> {
+    const BAD: &str = "a malformed server name";
+    let mut data = Reader(data);
+    let mut list = Reader(data.vector_u16().ok_or(BAD)?);
+    let kind = list.u8().ok_or(BAD)?;
+    let name = list.vector_u16().ok_or(BAD)?;
+    if kind != 0 || !list.0.is_empty() || !data.0.is_empty() {
+        return Err(BAD);
+    }
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if name.is_empty() || name.len() > 255 || !name.iter().all(u8::is_ascii_graphic) {
+        return Err(BAD);
+    }
+    Ok(std::str::from_utf8(name).ok().map(|name| name.to_ascii_lowercase().into()))
+}
+
+fn protocols(data: &[u8]) -> Result<Vec<u8>, &'static str> {
+    const BAD: &str = "a malformed protocol list";
+    let mut data = Reader(data);
+    let list = data.vector_u16().ok_or(BAD)?;
+    let mut names = Reader(list);
+    while !names.0.is_empty() {
+        if names.vector_u8().ok_or(BAD)?.is_empty() {
+            return Err(BAD);
+        }
+    }
+    if list.is_empty() || !data.0.is_empty() { Err(BAD) } else { Ok(list.to_vec()) }
+}
+
+fn take_u16(bytes: &mut &[u8]) -> Option<u16> {
+    let (value, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u16::from_be_bytes(*value))
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        take_u16(&mut self.0)
+    }
+
+    fn vector_u8(&mut self) -> Option<&'a [u8]> {
+        let length = self.u8()?;
+        self.take(length.into())
+    }
+
+    fn vector_u16(&mut self) -> Option<&'a [u8]> {
+        let length = self.u16()?;
+        self.take(length.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::tls::testing;
+
+    fn hello(name: &'static str, alpn: &[&str]) -> Vec<u8> {
+        testing::client_hello(name, alpn)
+    }
+
+    fn in_records_of(size: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for chunk in bytes[RECORD_HEADER..].chunks(size) {
+            out.extend_from_slice(&bytes[..3]);
+            out.extend_from_slice(&u16::try_from(chunk.len()).unwrap().to_be_bytes());
+            out.extend_from_slice(chunk);
+        }
+        out
+    }
+
+    fn assert_read(bytes: &[u8], name: Option<&str>, alpn: &[&str]) {
+        let Inspection::Tls(hello) = inspect(bytes) else { panic!("{:?}", inspect(bytes)) };
+        assert_eq!(hello.server_name.as_deref(), name);
+        assert_eq!(hello.alpn().collect::<Vec<_>>(), alpn.iter().map(|p| p.as_bytes()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn name_and_protocols_are_read() {
+        assert_read(&hello("WWW.Example.com", &["h2", "http/1.1"]), Some("www.example.com"), &["h2", "http/1.1"]);
+        assert_read(&hello("a", &[]), Some("a"), &[]);
+        // An address is not sent as a server name.
+        assert_read(&hello("127.0.0.1", &["h2"]), None, &["h2"]);
+    }
+
+    #[test]
+    fn every_truncation_is_incomplete_and_every_tail_is_left_alone() {
+        let whole = hello("example.com", &["h2"]);
+        for end in 0..whole.len() {
+            assert_eq!(inspect(&whole[..end]), Inspection::Incomplete, "{end} bytes");
+        }
+        let mut more = whole.clone();
+        more.extend_from_slice(b"anything");
+        assert_read(&more, Some("example.com"), &["h2"]);
+    }
+
+    #[test]
+    fn a_hello_in_many_records_is_put_together() {
+        let whole = hello("example.com", &["h2"]);
+        for size in [1, 2, 3, 4, 5, 7, 100] {
+            let split = in_records_of(size, &whole);
+            assert_read(&split, Some("example.com"), &["h2"]);
+            for end in 0..split.len() {
+                assert_eq!(inspect(&split[..end]), Inspection::Incomplete, "{end} bytes in records of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_by_their_first_bytes() {
+        for bytes in [&b"G"[..], b"GET / HTTP/1.1\r\n", b"\x16\x02", b"\x15\x03\x01", b"\x16\x03\x01\x00\x00"] {
+            assert!(matches!(inspect(bytes), Inspection::NotTls(_)), "{bytes:?}");
+        }
+        assert_eq!(inspect(b""), Inspection::Incomplete);
+        // A ServerHello where a ClientHello belongs, and one that announces 16 MB.
+        assert!(matches!(inspect(b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"), Inspection::NotTls(_)));
+        assert!(matches!(inspect(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff"), Inspection::NotTls(_)));
+    }
+
+    #[test]
+    fn changed_bytes_never_panic() {
+        let whole = hello("example.com", &["h2", "http/1.1"]);
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                inspect(&bytes);
+            }
+        }
+    }
+}

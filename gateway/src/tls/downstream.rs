@@ -1,0 +1,318 @@
+//! TLS towards clients (Envoy's `DownstreamTlsContext`).
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::BytesMut;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ServerConfig, SignatureScheme};
+use rustls_pki_types::UnixTime;
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::client_hello::{Inspection, inspect};
+use super::error::TlsError;
+use super::io::Io;
+use super::protocol::Protocol;
+use super::secret::{Certificate, SecretError, SecretSlot};
+use super::session::{Sources, describe};
+use super::ticket::{Identity, TicketStore, Ticketer};
+use super::validation::Validation;
+use super::verifier::ClientVerifier;
+use crate::telemetry::TlsInfo;
+
+/// What a context is made of.
+#[derive(Debug)]
+pub struct DownstreamParams {
+    /// Versions, suites and curves.
+    pub protocol: Protocol,
+    /// Certificates, one at least; several for several key types or names.
+    pub certificates: Vec<Arc<SecretSlot>>,
+    /// What clients are verified against, the later merged over the earlier; empty for nothing.
+    pub validation: Vec<Arc<SecretSlot>>,
+    /// `require_client_certificate`
+    pub require_client_certificate: bool,
+    /// `require_sni`
+    pub require_sni: bool,
+    /// `full_scan_certs_on_sni_mismatch`
+    pub full_scan: bool,
+    /// `prefer_client_ciphers`
+    pub prefer_client_ciphers: bool,
+    /// `alpn_protocols`, in our order of preference.
+    pub alpn: Vec<Arc<str>>,
+    /// How sessions are resumed.
+    pub resumption: Resumption,
+    /// `session_timeout`: how long a ticket is good for.
+    pub session_timeout: Duration,
+}
+
+/// How sessions are resumed. There is no cache of sessions, which workers would contend for: tickets only.
+#[derive(Debug)]
+pub enum Resumption {
+    /// With keys made here.
+    Own,
+    /// With keys of the configuration.
+    Given(Arc<SecretSlot>),
+    /// `disable_stateless_session_resumption`
+    Off,
+}
+
+/// TLS towards clients.
+#[derive(Debug)]
+pub struct DownstreamTls {
+    params: DownstreamParams,
+    tickets: Arc<TicketStore>,
+    built: ArcSwapOption<Built>,
+}
+
+/// Everything for handshakes, made from what the slots held.
+#[derive(Debug)]
+struct Built {
+    sources: Sources,
+    config: Arc<ServerConfig>,
+    /// The same without ALPN: rustls ends a handshake without a common protocol, Envoy goes on without one.
+    without_alpn: Arc<ServerConfig>,
+    verifier: Option<Arc<ClientVerifier>>,
+}
+
+impl DownstreamTls {
+    /// A context. Errors of the secrets that are there already show now, missing ones are waited for.
+    pub fn new(params: DownstreamParams, tickets: Arc<TicketStore>) -> Result<Self, SecretError> {
+        let tls = Self { params, tickets, built: ArcSwapOption::empty() };
+        match tls.current() {
+            Ok(_) | Err(TlsError::SecretMissing(_)) => Ok(tls),
+            Err(TlsError::Unusable(error)) => Err(error),
+            Err(error) => Err(SecretError::Context(error.to_string())),
+        }
+    }
+
+    /// Takes a client through the handshake. `peeked` has what was read from the connection so far, from its first
+    /// byte on; it may be empty. The caller limits the time.
+    pub async fn accept(&self, mut tcp: TcpStream, mut peeked: BytesMut) -> Result<(Io, TlsInfo), TlsError> {
+        let built = self.current()?;
+        let config = loop {
+            match inspect(&peeked) {
+                Inspection::Tls(hello) => {
+                    if self.params.require_sni && hello.server_name.is_none() {
+                        return Err(TlsError::NoServerName);
+                    }
+                    let offers = |name: &Arc<str>| hello.alpn().any(|offered| offered == name.as_bytes());
+                    break if self.params.alpn.iter().any(offers) { &built.config } else { &built.without_alpn };
+                }
+                // rustls says what is wrong with it, and tells the client.
+                Inspection::NotTls(_) => break &built.config,
+                Inspection::Incomplete => {
+                    if tcp.read_buf(&mut peeked).await? == 0 {
+                        return Err(TlsError::Closed);
+                    }
+                }
+            }
+        };
+
+        let mut refused = None;
+        CHOSEN.take();
+        let accept = TlsAcceptor::from(Arc::clone(config)).accept_with(tcp, |session| {
+            let mut rest: &[u8] = &peeked;
+            while !rest.is_empty() && refused.is_none() {
+                // Reading from memory fails only when rustls's buffer is full, which a ClientHello cannot do alone.
+                if !matches!(session.read_tls(&mut rest), Ok(1..)) {
+                    break;
+                }
+                if let Err(error) = session.process_new_packets() {
+                    let mut alert = Vec::new();
+                    while session.wants_write() && session.write_tls(&mut alert).is_ok() {}
+                    refused = Some((error, alert));
+                }
+            }
+        });
+        let certificate = CHOSEN.take();
+        drop(peeked);
+        if let Some((error, alert)) = refused {
+            // The alert is a courtesy; it fits into an empty socket buffer or is lost.
+            let _ = accept.get_ref().map(|tcp| tcp.try_write(&alert));
+            return Err(TlsError::Rustls(error));
+        }
+
+        let stream = accept.await?;
+        let session = stream.get_ref().1;
+        if let (Some(HandshakeKind::Resumed), Some([leaf, chain @ ..]), Some(verifier)) =
+            (session.handshake_kind(), session.peer_certificates(), &built.verifier)
+        {
+            // The ticket says that it was good then; it may have expired or been revoked since.
+            verifier.verify_client_cert(leaf, chain, UnixTime::now()).map_err(TlsError::Resumption)?;
+        }
+        let info = describe(session, &self.params.alpn, certificate.as_deref());
+        Ok((Io::Tls(Box::new(TlsStream::Server(stream))), info))
+    }
+
+    /// The slots of all its secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<SecretSlot>> {
+        let keys = match &self.params.resumption {
+            Resumption::Given(slot) => Some(slot),
+            Resumption::Own | Resumption::Off => None,
+        };
+        self.params.certificates.iter().chain(&self.params.validation).chain(keys)
+    }
+
+    fn current(&self) -> Result<Arc<Built>, TlsError> {
+        if let Some(built) = self.built.load_full().filter(|built| built.sources.are_current()) {
+            return Ok(built);
+        }
+        // Two workers may build at the same time; either result is good.
+        let built = Arc::new(self.build()?);
+        self.built.store(Some(Arc::clone(&built)));
+        Ok(built)
+    }
+
+    fn build(&self) -> Result<Built, TlsError> {
+        let params = &self.params;
+        let mut sources = Sources::default();
+        let certificates =
+            params.certificates.iter().map(|slot| sources.certificate(slot)).collect::<Result<Vec<_>, _>>()?;
+        let validation = sources.validation(&params.validation)?;
+        let unusable = |reason: String| TlsError::Unusable(SecretError::Context(reason));
+        validation.check().map_err(unusable)?;
+        let asks = params.require_client_certificate || validation.verifies() || validation.accept_untrusted;
+        if params.require_client_certificate && !validation.verifies() && !validation.accept_untrusted {
+            return Err(unusable(
+                "require_client_certificate needs something to verify clients against: trusted_ca, \
+                 verify_certificate_spki or verify_certificate_hash"
+                    .to_owned(),
+            ));
+        }
+        if !validation.names.is_empty() && validation.trusted_ca.is_none() && !validation.accept_untrusted {
+            return Err(unusable("subject alternative names without trusted_ca prove nothing".to_owned()));
+        }
+
+        let identity = self.identity(&certificates, &validation);
+        let ticketer = match &params.resumption {
+            Resumption::Off => None,
+            Resumption::Own => Some(self.tickets.ticketer(identity, params.session_timeout)),
+            Resumption::Given(slot) => {
+                let keys = sources.ticket_keys(slot)?;
+                Some(Ticketer::given(&keys, &identity, params.session_timeout).map(Arc::new))
+            }
+        };
+        let verifier = match asks {
+            true => {
+                Some(Arc::new(ClientVerifier::new(validation, params.require_client_certificate).map_err(unusable)?))
+            }
+            false => None,
+        };
+        let client_auth: Arc<dyn ClientCertVerifier> = match &verifier {
+            Some(verifier) => Arc::<ClientVerifier>::clone(verifier),
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&params.protocol.provider))
+            .with_protocol_versions(params.protocol.versions)
+            .map_err(|e| unusable(e.to_string()))?
+            .with_client_cert_verifier(client_auth)
+            .with_cert_resolver(Arc::new(Chooser::new(certificates, params.full_scan)));
+        config.ignore_client_order = !params.prefer_client_ciphers;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        // One ticket serves a client that comes back; one that opens many connections gets another with each.
+        config.send_tls13_tickets = 0;
+        if let Some(ticketer) = ticketer {
+            config.ticketer = ticketer.map_err(|_| unusable("no randomness for session tickets".to_owned()))?;
+            config.send_tls13_tickets = 1;
+        }
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = params.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Built { sources, config: Arc::new(config), without_alpn, verifier })
+    }
+
+    /// What a session of this context is worth: sessions of equal contexts may be resumed on each other.
+    fn identity(&self, certificates: &[Arc<Certificate>], validation: &Validation) -> Identity {
+        let mut hash = Sha256::new();
+        for certificate in certificates {
+            hash.update(Sha256::digest(&certificate.identity));
+        }
+        hash.update([u8::from(self.params.require_client_certificate)]);
+        hash.update(self.params.session_timeout.as_secs().to_be_bytes());
+        validation.digest(&mut hash);
+        hash.finalize().into()
+    }
+}
+
+thread_local! {
+    /// The certificate that the handshake in progress on this thread was given: rustls does not tell, and asks for it
+    /// while it is fed the ClientHello.
+    static CHOSEN: Cell<Option<Arc<Certificate>>> = const { Cell::new(None) };
+}
+
+/// Chooses among the certificates of a context as Envoy does: by server name, then by the key types that the client
+/// can verify, ECDSA before RSA.
+#[derive(Debug)]
+struct Chooser {
+    certificates: Vec<Arc<Certificate>>,
+    /// By DNS name; wildcards as `.example.com`.
+    by_name: HashMap<String, SmallVec<[usize; 2]>>,
+    full_scan: bool,
+}
+
+impl Chooser {
+    fn new(certificates: Vec<Arc<Certificate>>, full_scan: bool) -> Self {
+        let mut by_name: HashMap<String, SmallVec<[usize; 2]>> = HashMap::new();
+        // With one certificate there is nothing to choose.
+        for (i, certificate) in certificates.iter().enumerate().filter(|_| certificates.len() > 1) {
+            for name in &certificate.names {
+                let key = name.strip_prefix('*').unwrap_or(name);
+                by_name.entry(key.to_owned()).or_default().push(i);
+            }
+        }
+        Self { certificates, by_name, full_scan }
+    }
+
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<Certificate>> {
+        let first = self.certificates.first()?;
+        if self.certificates.len() == 1 {
+            return Some(first);
+        }
+        let lookup = |name: &str| {
+            let at = self.by_name.get(name)?;
+            self.best(at.iter().filter_map(|i| self.certificates.get(*i)), schemes)
+        };
+        if let Some(name) = name {
+            let name = name.to_ascii_lowercase();
+            let parent = || name.find('.').and_then(|dot| name.get(dot..)).and_then(lookup);
+            if let Some(certificate) = lookup(&name).or_else(parent) {
+                return Some(certificate);
+            }
+            if !self.full_scan {
+                return Some(first);
+            }
+        }
+        self.best(self.certificates.iter(), schemes).or(Some(first))
+    }
+
+    fn best<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a Arc<Certificate>>,
+        schemes: &[SignatureScheme],
+    ) -> Option<&'a Arc<Certificate>> {
+        let mut fallback = None;
+        for certificate in candidates.filter(|c| c.certified.key.choose_scheme(schemes).is_some()) {
+            if !certificate.rsa {
+                return Some(certificate);
+            }
+            fallback = fallback.or(Some(certificate));
+        }
+        fallback
+    }
+}
+
+impl ResolvesServerCert for Chooser {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let certificate = self.choose(hello.server_name(), hello.signature_schemes())?;
+        CHOSEN.set(Some(Arc::clone(certificate)));
+        Some(Arc::clone(&certificate.certified))
+    }
+}

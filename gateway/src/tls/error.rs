@@ -1,0 +1,66 @@
+//! Why a handshake failed.
+
+use std::io;
+
+use super::secret::SecretError;
+
+/// Why a TLS connection did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The server name for an endpoint is neither a host name nor an address.
+    #[error("{0:?} cannot be sent as a server name to the endpoint")]
+    BadServerName(String),
+    /// The peer went away during the handshake.
+    #[error("the peer closed the connection during the TLS handshake")]
+    Closed,
+    /// The socket failed.
+    #[error("the connection failed during the TLS handshake: {0}")]
+    Io(#[source] io::Error),
+    /// `require_sni` is set and the client sent no server name.
+    #[error("the client sent no server name, which require_sni asks for")]
+    NoServerName,
+    /// The peer's certificate of a resumed session is no longer good.
+    #[error("the certificate of the resumed session is refused: {0}")]
+    Resumption(#[source] rustls::Error),
+    /// The handshake was refused, by us or by the peer.
+    #[error("TLS handshake failed: {0}")]
+    Rustls(#[source] rustls::Error),
+    /// A secret that the configuration refers to has not arrived.
+    #[error("secret {0:?} has not arrived; the handshake is refused until the source delivers it")]
+    SecretMissing(String),
+    /// Keys and settings do not make a working context.
+    #[error(transparent)]
+    Unusable(#[from] SecretError),
+}
+
+impl TlsError {
+    /// What `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%` and `%UPSTREAM_TRANSPORT_FAILURE_REASON%` show, in Envoy's form,
+    /// without spaces.
+    pub fn transport_failure_reason(&self) -> String {
+        let what = match self {
+            Self::Rustls(rustls::Error::InvalidCertificate(_)) | Self::Resumption(_) => {
+                "CERTIFICATE_VERIFY_FAILED".to_owned()
+            }
+            Self::Rustls(rustls::Error::AlertReceived(alert)) => format!("ALERT_{alert:?}").to_ascii_uppercase(),
+            Self::Rustls(rustls::Error::NoCertificatesPresented) => "PEER_DID_NOT_RETURN_A_CERTIFICATE".to_owned(),
+            Self::SecretMissing(_) => return "TLS_error:_Secret_is_not_supplied_by_SDS".to_owned(),
+            other => other.to_string().replace(char::is_whitespace, "_"),
+        };
+        format!("TLS_error:|{what}:TLS_error_end")
+    }
+}
+
+impl From<io::Error> for TlsError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    Some(inner) => Self::Rustls(inner.clone()),
+                    None => Self::Io(error),
+                }
+            }
+            _ => Self::Io(error),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! TLS towards endpoints (Envoy's `UpstreamTlsContext`).
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, SignatureScheme};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::error::TlsError;
+use super::io::Io;
+use super::protocol::Protocol;
+use super::secret::{Certificate, SecretError, SecretSlot};
+use super::session::{Sources, describe};
+use super::verifier::EndpointVerifier;
+use crate::telemetry::TlsInfo;
+
+/// What a context is made of.
+#[derive(Debug)]
+pub struct UpstreamParams {
+    /// Versions, suites and curves.
+    pub protocol: Protocol,
+    /// Our certificates; empty to show none.
+    pub certificates: Vec<Arc<SecretSlot>>,
+    /// What endpoints are verified against, the later merged over the earlier; empty for nothing.
+    pub validation: Vec<Arc<SecretSlot>>,
+    /// `sni`
+    pub sni: Option<Arc<str>>,
+    /// The certificate must have the server name that was sent as a DNS or IP name (`auto_san_validation`,
+    /// `auto_sni_san_validation`).
+    pub verify_server_name: bool,
+    /// `alpn_protocols`, in our order of preference.
+    pub alpn: Vec<Arc<str>>,
+    /// `max_session_keys`; 0 to resume nothing.
+    pub max_session_keys: usize,
+}
+
+/// TLS towards endpoints.
+#[derive(Debug)]
+pub struct UpstreamTls {
+    params: UpstreamParams,
+    built: ArcSwapOption<Built>,
+}
+
+/// Everything for handshakes, made from what the slots held.
+#[derive(Debug)]
+struct Built {
+    sources: Sources,
+    config: Arc<ClientConfig>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl UpstreamTls {
+    /// A context. Errors of the secrets that are there already show now, missing ones are waited for.
+    pub fn new(params: UpstreamParams) -> Result<Self, SecretError> {
+        let tls = Self { params, built: ArcSwapOption::empty() };
+        match tls.current() {
+            Ok(_) | Err(TlsError::SecretMissing(_)) => Ok(tls),
+            Err(TlsError::Unusable(error)) => Err(error),
+            Err(error) => Err(SecretError::Context(error.to_string())),
+        }
+    }
+
+    /// Takes a connection through the handshake. `sni` is a server name for this connection (`auto_sni`), before the
+    /// one of the context. The caller limits the time.
+    pub async fn connect(&self, tcp: TcpStream, sni: Option<&str>) -> Result<(Io, TlsInfo), TlsError> {
+        let built = self.current()?;
+        let name = match sni.or(self.params.sni.as_deref()).map(ServerName::try_from) {
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(_)) => return Err(TlsError::BadServerName(sni.unwrap_or_default().to_owned())),
+            // An address is not sent as a server name: none is.
+            None => ServerName::IpAddress(tcp.peer_addr()?.ip().into()),
+        };
+        let stream = TlsConnector::from(Arc::clone(&built.config)).connect(name, tcp).await?;
+        let info = describe(stream.get_ref().1, &self.params.alpn, built.certificate.as_deref());
+        Ok((Io::Tls(Box::new(TlsStream::Client(stream))), info))
+    }
+
+    /// The server name of the configuration.
+    pub fn sni(&self) -> Option<&Arc<str>> {
+        self.params.sni.as_ref()
+    }
+
+    /// The slots of all its secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<SecretSlot>> {
+        self.params.certificates.iter().chain(&self.params.validation)
+    }
+
+    fn current(&self) -> Result<Arc<Built>, TlsError> {
+        if let Some(built) = self.built.load_full().filter(|built| built.sources.are_current()) {
+            return Ok(built);
+        }
+        // Two workers may build at the same time; either result is good.
+        let built = Arc::new(self.build()?);
+        self.built.store(Some(Arc::clone(&built)));
+        Ok(built)
+    }
+
+    fn build(&self) -> Result<Built, TlsError> {
+        let params = &self.params;
+        let unusable = |reason: String| TlsError::Unusable(SecretError::Context(reason));
+        let mut sources = Sources::default();
+        let certificates =
+            params.certificates.iter().map(|slot| sources.certificate(slot)).collect::<Result<Vec<_>, _>>()?;
+        let validation = sources.validation(&params.validation)?;
+        validation.check().map_err(unusable)?;
+        let proves = validation.trusted_ca.is_some() || validation.accept_untrusted;
+        if !proves && (!validation.names.is_empty() || params.verify_server_name) {
+            return Err(unusable("subject alternative names without trusted_ca prove nothing".to_owned()));
+        }
+        let verifier = EndpointVerifier::new(validation, params.verify_server_name).map_err(unusable)?;
+        let certificate = certificates.first().cloned();
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&params.protocol.provider))
+            .with_protocol_versions(params.protocol.versions)
+            .map_err(|e| unusable(e.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(Ours(certificates)));
+        config.alpn_protocols = params.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.resumption = match params.max_session_keys {
+            0 => Resumption::disabled(),
+            n => Resumption::in_memory_sessions(n),
+        };
+        Ok(Built { sources, config: Arc::new(config), certificate })
+    }
+}
+
+/// Our certificates, the first that the endpoint can verify.
+#[derive(Debug)]
+struct Ours(Vec<Arc<Certificate>>);
+
+impl ResolvesClientCert for Ours {
+    fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let usable = |c: &&Arc<Certificate>| c.certified.key.choose_scheme(schemes).is_some();
+        self.0.iter().find(usable).map(|c| Arc::clone(&c.certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
+}

@@ -1,0 +1,135 @@
+//! rustls asks, [`Validation`] answers.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::protocol::provider;
+use super::validation::Validation;
+
+/// Verifies clients.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    validation: Validation,
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    required: bool,
+}
+
+/// Verifies endpoints.
+#[derive(Debug)]
+pub(super) struct EndpointVerifier {
+    validation: Validation,
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Whether the certificate must have the name that was asked for.
+    by_name: bool,
+}
+
+impl ClientVerifier {
+    pub(super) fn new(validation: Validation, required: bool) -> Result<Self, String> {
+        Ok(Self { chain: validation.client_chain()?, validation, required })
+    }
+}
+
+impl EndpointVerifier {
+    pub(super) fn new(validation: Validation, by_name: bool) -> Result<Self, String> {
+        Ok(Self { chain: validation.server_chain()?, validation, by_name })
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.as_ref().map(|chain| chain.root_hint_subjects()).unwrap_or_default()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.validation.judge(end_entity, now, None, |at| match &self.chain {
+            Some(chain) => chain.verify_client_cert(end_entity, intermediates, at).map(drop),
+            None => Ok(()),
+        })?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for EndpointVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let expected = self.by_name.then_some(server_name);
+        self.validation.judge(end_entity, now, expected, |at| {
+            let Some(chain) = &self.chain else { return Ok(()) };
+            match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at) {
+                Ok(_) => Ok(()),
+                // The name is the last thing it looks at, after the chain was found good; Envoy compares names only
+                // where it is told to.
+                Err(Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )) => Ok(()),
+                Err(e) => Err(e),
+            }
+        })?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
