@@ -1,7 +1,9 @@
 //! What the gateway tells of itself: metrics, its own log, access logs.
 
 pub mod flags;
+pub mod format;
 pub mod info;
+pub mod metrics;
 
 pub use flags::ResponseFlags;
 pub use info::{CertificateInfo, ConnectionInfo, Details, StreamInfo, TlsInfo};

@@ -1,0 +1,440 @@
+//! Where the values of operators come from.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::FormatCx;
+use super::operator::Text;
+use crate::http::{HeaderMap, RequestHead};
+use crate::telemetry::{CertificateInfo, StreamInfo, TlsInfo};
+
+/// A header field or pseudo-header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HeaderName {
+    Method,
+    Scheme,
+    /// `:authority`, also asked for as `host`.
+    Authority,
+    Path,
+    Status,
+    /// In lower case.
+    Field(Box<str>),
+}
+
+impl HeaderName {
+    pub(super) fn of(name: &str) -> Self {
+        let lower = name.to_ascii_lowercase();
+        match lower.as_str() {
+            ":method" => Self::Method,
+            ":scheme" => Self::Scheme,
+            ":authority" | "host" => Self::Authority,
+            ":path" => Self::Path,
+            ":status" => Self::Status,
+            // Envoy's documentation writes `X-ENVOY-ORIGINAL-PATH?:PATH`, so a name without colon is a field.
+            _ => Self::Field(lower.into()),
+        }
+    }
+
+    pub(super) fn in_request<'a>(&self, head: &'a RequestHead) -> Option<&'a [u8]> {
+        match self {
+            Self::Method => Some(&head.method),
+            Self::Scheme => Some(&head.scheme),
+            Self::Authority => Some(&head.authority),
+            Self::Path => Some(&head.path),
+            Self::Status => None,
+            Self::Field(name) => return head.headers.get(name.as_bytes()),
+        }
+        .map(|value: &bytes::Bytes| value.as_ref())
+        .filter(|value: &&[u8]| !value.is_empty())
+    }
+
+    pub(super) fn in_fields<'a>(&self, fields: &'a HeaderMap) -> Option<&'a [u8]> {
+        match self {
+            Self::Field(name) => fields.get(name.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
+/// Operators with a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Number {
+    BytesReceived,
+    BytesSent,
+    /// Bytes of the client's request with its head.
+    WireReceived,
+    WireSent,
+    RequestHeaderBytes,
+    ResponseHeaderBytes,
+    RequestFieldBytes,
+    ResponseFieldBytes,
+    TrailerFieldBytes,
+    ResponseCode,
+    Attempts,
+    ConnectionId,
+    Port(Peer),
+    /// Milliseconds between two points of time.
+    Between(Point, Point),
+}
+
+impl Number {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "BYTES_RECEIVED" => Self::BytesReceived,
+            "BYTES_SENT" => Self::BytesSent,
+            "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Self::WireReceived,
+            "DOWNSTREAM_WIRE_BYTES_SENT" => Self::WireSent,
+            "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Self::RequestHeaderBytes,
+            "DOWNSTREAM_HEADER_BYTES_SENT" => Self::ResponseHeaderBytes,
+            "REQUEST_HEADERS_BYTES" => Self::RequestFieldBytes,
+            "RESPONSE_HEADERS_BYTES" => Self::ResponseFieldBytes,
+            "RESPONSE_TRAILERS_BYTES" => Self::TrailerFieldBytes,
+            "RESPONSE_CODE" => Self::ResponseCode,
+            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Self::Attempts,
+            "CONNECTION_ID" => Self::ConnectionId,
+            "DURATION" => Self::Between(Point::Start, Point::End),
+            "REQUEST_DURATION" => Self::Between(Point::Start, Point::RequestComplete),
+            "REQUEST_TX_DURATION" => Self::Between(Point::Start, Point::UpstreamTxLast),
+            "RESPONSE_DURATION" => Self::Between(Point::Start, Point::UpstreamRxFirst),
+            "RESPONSE_TX_DURATION" => Self::Between(Point::UpstreamRxFirst, Point::End),
+            "DOWNSTREAM_REMOTE_PORT" => Self::Port(Peer::Client),
+            "DOWNSTREAM_DIRECT_REMOTE_PORT" => Self::Port(Peer::ClientDirect),
+            "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => Self::Port(Peer::Local),
+            "UPSTREAM_REMOTE_PORT" => Self::Port(Peer::Upstream),
+            "UPSTREAM_LOCAL_PORT" => Self::Port(Peer::UpstreamLocal),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn of(self, cx: &FormatCx<'_>) -> Option<u64> {
+        let info = cx.info;
+        Some(match self {
+            Self::BytesReceived => info.bytes_received,
+            Self::BytesSent => info.bytes_sent,
+            Self::WireReceived => info.request_header_bytes + info.bytes_received,
+            Self::WireSent => info.response_header_bytes + info.bytes_sent,
+            Self::RequestHeaderBytes => info.request_header_bytes,
+            Self::ResponseHeaderBytes => info.response_header_bytes,
+            Self::RequestFieldBytes => cx.request.map_or(0, request_bytes),
+            Self::ResponseFieldBytes => cx.response.map_or(0, |head| head.headers.byte_size() as u64 + 10),
+            Self::TrailerFieldBytes => cx.response_trailers.map_or(0, |fields| fields.byte_size() as u64),
+            Self::ResponseCode => u64::from(info.status),
+            Self::Attempts => u64::from(info.attempts),
+            Self::ConnectionId => info.connection.id,
+            Self::Port(peer) => u64::from(peer.of(info)?.port()),
+            Self::Between(from, to) => between(info, from, to)?.as_millis() as u64,
+        })
+    }
+}
+
+/// As Envoy counts them: names and values, pseudo-headers with them.
+fn request_bytes(head: &RequestHead) -> u64 {
+    let pseudo = [(":method", &head.method), (":scheme", &head.scheme), (":authority", &head.authority), (":path", &head.path)];
+    let pseudo: usize = pseudo.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| n.len() + v.len()).sum();
+    (pseudo + head.headers.byte_size()) as u64
+}
+
+/// A point of time in the life of a stream (`COMMON_DURATION`).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Point {
+    Start,
+    RequestComplete,
+    UpstreamTxFirst,
+    UpstreamTxLast,
+    UpstreamRxFirst,
+    UpstreamRxLast,
+    ResponseFirst,
+    End,
+}
+
+impl Point {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "DS_RX_BEG" => Self::Start,
+            "DS_RX_END" => Self::RequestComplete,
+            "US_TX_BEG" => Self::UpstreamTxFirst,
+            "US_TX_END" => Self::UpstreamTxLast,
+            "US_RX_BEG" => Self::UpstreamRxFirst,
+            "US_RX_END" => Self::UpstreamRxLast,
+            "DS_TX_BEG" => Self::ResponseFirst,
+            "DS_TX_END" => Self::End,
+            _ => return None,
+        })
+    }
+
+    fn of(self, info: &StreamInfo) -> Option<Instant> {
+        match self {
+            Self::Start => Some(info.start),
+            Self::RequestComplete => info.request_complete,
+            Self::UpstreamTxFirst => info.upstream_tx_first,
+            Self::UpstreamTxLast => info.upstream_tx_last,
+            Self::UpstreamRxFirst => info.upstream_rx_first,
+            Self::UpstreamRxLast => info.upstream_rx_last,
+            Self::ResponseFirst => info.response_first,
+            Self::End => info.end,
+        }
+    }
+}
+
+/// Time from one point to another; `None` if one was not reached, or they come in the other order.
+pub(super) fn between(info: &StreamInfo, from: Point, to: Point) -> Option<Duration> {
+    to.of(info)?.checked_duration_since(from.of(info)?)
+}
+
+/// Unit of a duration.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unit {
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl Unit {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "ms" => Self::Millis,
+            "us" => Self::Micros,
+            "ns" => Self::Nanos,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn count(self, duration: Duration) -> u64 {
+        (match self {
+            Self::Millis => duration.as_millis(),
+            Self::Micros => duration.as_micros(),
+            Self::Nanos => duration.as_nanos(),
+        }) as u64
+    }
+}
+
+/// Operators with a text that is there already.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TextField {
+    Protocol,
+    UpstreamProtocol,
+    RouteName,
+    Cluster,
+    ServerName,
+    FilterChain,
+    UpstreamFailure,
+    TlsVersion,
+    TlsCipher,
+    UpstreamTlsVersion,
+    UpstreamTlsCipher,
+}
+
+impl TextField {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "PROTOCOL" => Self::Protocol,
+            "UPSTREAM_PROTOCOL" => Self::UpstreamProtocol,
+            "ROUTE_NAME" => Self::RouteName,
+            "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Self::Cluster,
+            "FILTER_CHAIN_NAME" => Self::FilterChain,
+            "UPSTREAM_TRANSPORT_FAILURE_REASON" => Self::UpstreamFailure,
+            "DOWNSTREAM_TLS_VERSION" => Self::TlsVersion,
+            "DOWNSTREAM_TLS_CIPHER" => Self::TlsCipher,
+            "UPSTREAM_TLS_VERSION" => Self::UpstreamTlsVersion,
+            "UPSTREAM_TLS_CIPHER" => Self::UpstreamTlsCipher,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn of(self, info: &StreamInfo) -> Option<Text<'_>> {
+        let connection = &*info.connection;
+        let text: &str = match self {
+            Self::Protocol => info.protocol.as_str(),
+            // Endpoints are spoken to in HTTP/1.1.
+            Self::UpstreamProtocol => info.upstream_remote.map(|_| "HTTP/1.1")?,
+            Self::RouteName => info.route.as_deref()?,
+            Self::Cluster => info.cluster.as_deref()?,
+            Self::ServerName => connection.requested_server_name.as_deref()?,
+            Self::FilterChain => &connection.filter_chain,
+            Self::UpstreamFailure => info.upstream_failure.as_deref()?,
+            Self::TlsVersion => connection.tls.as_ref()?.version,
+            Self::TlsCipher => connection.tls.as_ref()?.cipher,
+            Self::UpstreamTlsVersion => info.upstream_tls.as_ref()?.version,
+            Self::UpstreamTlsCipher => info.upstream_tls.as_ref()?.cipher,
+        };
+        Some(text).filter(|text| !text.is_empty()).map(Into::into)
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peer {
+    /// The client, after x-forwarded-for.
+    Client,
+    /// The peer of the TCP connection.
+    ClientDirect,
+    Local,
+    Upstream,
+    UpstreamLocal,
+}
+
+impl Peer {
+    fn of(self, info: &StreamInfo) -> Option<SocketAddr> {
+        match self {
+            Self::Client => Some(info.client),
+            Self::ClientDirect => Some(info.connection.remote),
+            Self::Local => Some(info.connection.local),
+            Self::Upstream => info.upstream_remote,
+            Self::UpstreamLocal => info.upstream_local,
+        }
+    }
+}
+
+/// Operators with an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    peer: Peer,
+    with_port: bool,
+}
+
+impl Address {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let (base, with_port) = match name.strip_suffix("_WITHOUT_PORT") {
+            Some(base) => (base, false),
+            None => (name, true),
+        };
+        let peer = match base {
+            "DOWNSTREAM_REMOTE_ADDRESS" => Peer::Client,
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Peer::ClientDirect,
+            "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => Peer::Local,
+            "UPSTREAM_HOST" if with_port => Peer::Upstream,
+            "UPSTREAM_HOST_NAME" | "UPSTREAM_REMOTE_ADDRESS" => Peer::Upstream,
+            "UPSTREAM_LOCAL_ADDRESS" => Peer::UpstreamLocal,
+            _ => return None,
+        };
+        Some(Self { peer, with_port })
+    }
+
+    pub(super) fn write(self, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
+        use std::io::Write as _;
+        let Some(address) = self.peer.of(info) else { return false };
+        if let SocketAddr::V4(v4) = address {
+            // The usual case, without the formatting machinery.
+            let mut number = itoa::Buffer::new();
+            for (index, octet) in v4.ip().octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(number.format(octet).as_bytes());
+            }
+            if self.with_port {
+                out.push(b':');
+                out.extend_from_slice(number.format(v4.port()).as_bytes());
+            }
+            return true;
+        }
+        // Writing to a Vec cannot fail.
+        if self.with_port { write!(out, "{address}") } else { write!(out, "{}", address.ip()) }.is_ok()
+    }
+}
+
+/// Whose certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    DownstreamPeer,
+    DownstreamLocal,
+    UpstreamPeer,
+    UpstreamLocal,
+}
+
+impl Side {
+    pub(super) fn certificate(self, info: &StreamInfo) -> Option<&CertificateInfo> {
+        let tls: &TlsInfo = match self {
+            Self::DownstreamPeer | Self::DownstreamLocal => info.connection.tls.as_ref()?,
+            Self::UpstreamPeer | Self::UpstreamLocal => info.upstream_tls.as_deref()?,
+        };
+        match self {
+            Self::DownstreamPeer | Self::UpstreamPeer => tls.peer.as_deref(),
+            Self::DownstreamLocal | Self::UpstreamLocal => tls.local.as_deref(),
+        }
+    }
+}
+
+/// A part of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CertificatePart {
+    Subject,
+    Issuer,
+    Serial,
+    Fingerprint,
+    UriSans,
+    DnsSans,
+    /// PEM, URL-encoded.
+    Pem,
+}
+
+impl CertificatePart {
+    pub(super) fn parse(name: &str) -> Option<(Side, Self)> {
+        let (side, part) = [
+            ("DOWNSTREAM_PEER_", Side::DownstreamPeer),
+            ("DOWNSTREAM_LOCAL_", Side::DownstreamLocal),
+            ("UPSTREAM_PEER_", Side::UpstreamPeer),
+            ("UPSTREAM_LOCAL_", Side::UpstreamLocal),
+        ]
+        .into_iter()
+        .find_map(|(prefix, side)| Some((side, name.strip_prefix(prefix)?)))?;
+        let peer = matches!(side, Side::DownstreamPeer | Side::UpstreamPeer);
+        let part = match part {
+            "SUBJECT" => Self::Subject,
+            "URI_SAN" => Self::UriSans,
+            "DNS_SAN" => Self::DnsSans,
+            "ISSUER" if peer => Self::Issuer,
+            "SERIAL" if peer => Self::Serial,
+            "FINGERPRINT_256" if peer => Self::Fingerprint,
+            "CERT" if peer => Self::Pem,
+            _ => return None,
+        };
+        Some((side, part))
+    }
+
+    pub(super) fn write(self, side: Side, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
+        let Some(certificate) = side.certificate(info) else { return false };
+        let start = out.len();
+        match self {
+            Self::Subject => out.extend_from_slice(certificate.subject.as_bytes()),
+            Self::Issuer => out.extend_from_slice(certificate.issuer.as_bytes()),
+            Self::Serial => out.extend_from_slice(certificate.serial.as_bytes()),
+            Self::Fingerprint => out.extend_from_slice(certificate.sha256.as_bytes()),
+            Self::UriSans => join(&certificate.uri_sans, out),
+            Self::DnsSans => join(&certificate.dns_sans, out),
+            Self::Pem => url_encode(&certificate.pem, out),
+        }
+        out.len() > start
+    }
+}
+
+fn join(names: &[String], out: &mut Vec<u8>) {
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
+}
+
+/// Encodes what Envoy encodes in PEM: line ends, blanks and the characters of base64 that a URL gives a meaning to.
+fn url_encode(text: &str, out: &mut Vec<u8>) {
+    let mut code = String::with_capacity(3);
+    for byte in text.bytes() {
+        if matches!(byte, b'\n' | b' ' | b'+' | b'/' | b'=') {
+            code.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(code, "%{byte:02X}");
+            out.extend_from_slice(code.as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+/// A value in the dynamic metadata.
+pub(super) fn json_at<'a>(info: &'a StreamInfo, namespace: &str, path: &[Box<str>]) -> Option<&'a serde_json::Value> {
+    let (_, root) = info.metadata.iter().find(|(name, _)| name == namespace)?;
+    path.iter().try_fold(root, |value, key| value.get(&**key))
+}

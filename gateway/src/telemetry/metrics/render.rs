@@ -1,0 +1,256 @@
+//! Metrics as Envoy's admin interface prints them: text and JSON.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_json::json;
+
+use super::histogram::{Bins, QUANTILES};
+use super::number::general;
+use super::registry::Registry;
+use super::scope::ScopeState;
+
+/// Which metrics are wanted: the query parameters of `/stats`.
+#[derive(Clone, Debug, Default)]
+pub struct StatsQuery {
+    /// Names in which it is found (`filter`).
+    pub filter: Option<Regex>,
+    /// Only metrics that have been touched (`usedonly`).
+    pub used_only: bool,
+}
+
+impl StatsQuery {
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    }
+}
+
+impl Registry {
+    /// One line for each metric: `name: value`, counters and gauges by name, then histograms.
+    pub fn text(&self, query: &StatsQuery) -> String {
+        let mut out = String::new();
+        let groups = groups(self.living());
+        for group in &groups {
+            for (name, value) in numbers(group, query) {
+                // Writing to a String cannot fail.
+                let _ = writeln!(out, "{name}: {value}");
+            }
+        }
+        for (name, bins) in groups.iter().flat_map(|group| histograms(group, query)) {
+            let _ = writeln!(out, "{name}: {}", summary(&bins));
+        }
+        out
+    }
+
+    /// The same as a JSON document of Envoy's shape. Weir keeps no intervals, so those are null.
+    pub fn json(&self, query: &StatsQuery) -> String {
+        let groups = groups(self.living());
+        let mut stats: Vec<_> = groups
+            .iter()
+            .flat_map(|group| numbers(group, query))
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        let quantiles: Vec<_> = groups
+            .iter()
+            .flat_map(|group| histograms(group, query))
+            .map(|(name, bins)| {
+                let values: Vec<_> = match bins.quantiles() {
+                    Some(values) => values.iter().map(|v| json!({"interval": null, "cumulative": v})).collect(),
+                    None => vec![json!({"interval": null, "cumulative": null}); QUANTILES.len()],
+                };
+                json!({"name": name, "values": values})
+            })
+            .collect();
+        if !quantiles.is_empty() {
+            let supported = QUANTILES.map(|q| json_number(q));
+            stats.push(json!({"histograms": {"supported_quantiles": supported, "computed_quantiles": quantiles}}));
+        }
+        json!({ "stats": stats }).to_string()
+    }
+}
+
+fn json_number(value: f64) -> serde_json::Value {
+    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+}
+
+/// Scopes in such groups that the metrics of one all sort before those of the next: a scope whose prefix begins with
+/// another's is in its group.
+fn groups(scopes: Vec<Arc<ScopeState>>) -> Vec<Vec<Arc<ScopeState>>> {
+    let mut groups: Vec<Vec<Arc<ScopeState>>> = Vec::new();
+    let mut head = String::new();
+    for scope in scopes {
+        let prefix = scope.prefix();
+        match groups.last_mut() {
+            Some(group) if prefix.starts_with(&head) => group.push(scope),
+            _ => {
+                head = prefix;
+                groups.push(vec![scope]);
+            }
+        }
+    }
+    groups
+}
+
+/// Names and values of a group's counters and gauges, by name.
+fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for scope in group {
+        let prefix = scope.prefix();
+        let used = scope.is_used();
+        if query.used_only && !used {
+            continue;
+        }
+        let mut show = |name: String, value: Option<u64>, on_use: bool| {
+            if !(value.is_none() && (on_use || query.used_only)) && query.wants(&name) {
+                all.push((name, value.unwrap_or(0)));
+            }
+        };
+        for (index, metric) in scope.table.counters.iter().enumerate() {
+            let value = if used { Some(scope.sum_counter(index)).filter(|v| *v > 0) } else { None };
+            show(format!("{prefix}{}", metric.name), value, metric.on_use);
+            if metric.per_worker {
+                for (worker, value) in scope.by_worker(index) {
+                    show(format!("{prefix}worker_{worker}.{}", metric.name), Some(value).filter(|v| *v > 0), false);
+                }
+            }
+        }
+        for (index, metric) in scope.table.gauges.iter().enumerate() {
+            let value = if used { scope.sum_gauge(index) } else { None };
+            show(format!("{prefix}{}", metric.name), value, metric.on_use);
+            if metric.per_worker {
+                for (worker, value) in scope.by_worker(scope.table.counters.len() + index) {
+                    show(format!("{prefix}worker_{worker}.{}", metric.name), Some(value), false);
+                }
+            }
+        }
+        if used {
+            for (family, name) in scope.table.statuses.iter().enumerate() {
+                for status in 100..600 {
+                    let value = Some(scope.sum_status(family, status)).filter(|v| *v > 0);
+                    if value.is_some() {
+                        show(format!("{prefix}{name}_{status}"), value, true);
+                    }
+                }
+            }
+        }
+    }
+    all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    all
+}
+
+fn histograms(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, Bins)> {
+    let mut all: Vec<_> = group
+        .iter()
+        .flat_map(|scope| {
+            let prefix = scope.prefix();
+            scope.table.histograms.iter().enumerate().filter_map(move |(index, metric)| {
+                let bins = scope.bins(index);
+                let shown = bins.count() > 0 || !(metric.on_use || query.used_only);
+                shown.then(|| (format!("{prefix}{}", metric.name), bins))
+            })
+        })
+        .filter(|(name, _)| query.wants(name))
+        .collect();
+    all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    all
+}
+
+fn summary(bins: &Bins) -> String {
+    let Some(values) = bins.quantiles() else { return "No recorded values".to_owned() };
+    let shown = QUANTILES.iter().zip(values).map(|(q, v)| format!("P{}(nan,{})", general(*q, 6), general(v, 6)));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Orders scopes of one kind by their names' parts.
+pub(super) fn by_parts(one: &ScopeState, other: &ScopeState) -> Ordering {
+    one.parts().cmp(other.parts())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::names::{Cluster, Http, Listener, ListenerHttp, Server, cluster, http, listener, server};
+    use super::*;
+
+    #[test]
+    fn text_is_sorted_and_sums_workers() {
+        let registry = Registry::new(2);
+        let http = registry.scope(Http, "ingress");
+        http.chunk(1).inc(http::DOWNSTREAM_RQ_TOTAL);
+        http.chunk(2).add(http::DOWNSTREAM_RQ_TOTAL, 2);
+        http.chunk(1).up(http::DOWNSTREAM_CX_ACTIVE);
+        http.chunk(2).down(http::DOWNSTREAM_CX_ACTIVE);
+        http.chunk(2).record(http::DOWNSTREAM_RQ_TIME, 42);
+        let cluster = registry.scope(Cluster, "a.b");
+        cluster.chunk(1).response(503, false);
+        cluster.set(cluster::MEMBERSHIP_TOTAL, 3);
+        let listener = registry.scope(Listener, "127.0.0.1_80");
+        let _both = registry.scope(ListenerHttp, ("127.0.0.1_80", "ingress"));
+        listener.chunk(2).inc(listener::DOWNSTREAM_CX_TOTAL);
+        let text = registry.text(&StatsQuery { used_only: true, filter: None });
+        let expected = "cluster.a.b.external.upstream_rq_503: 1
+cluster.a.b.external.upstream_rq_5xx: 1
+cluster.a.b.external.upstream_rq_completed: 1
+cluster.a.b.membership_total: 3
+cluster.a.b.upstream_rq_503: 1
+cluster.a.b.upstream_rq_5xx: 1
+cluster.a.b.upstream_rq_completed: 1
+http.ingress.downstream_cx_active: 0
+http.ingress.downstream_rq_total: 3
+listener.127.0.0.1_80.downstream_cx_total: 1
+listener.127.0.0.1_80.worker_1.downstream_cx_total: 1
+http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(nan,42.5) P90(nan,42.5) P95(nan,42.5) P99(nan,42.5) P99.5(nan,42.5) P99.9(nan,42.5) P100(nan,42.5)
+";
+        let shown: Vec<_> = text.lines().filter(|l| !l.contains("worker_") || l.contains("total")).collect();
+        assert_eq!(shown.join("\n") + "\n", expected);
+        let all = registry.text(&StatsQuery::default());
+        let names: Vec<_> = all.lines().filter(|l| !l.contains("No recorded") && !l.contains("P0")).collect();
+        assert!(names.is_sorted_by_key(|l| l.split(": ").next()));
+        assert!(all.contains("listener.127.0.0.1_80.http.ingress.downstream_rq_2xx: 0\n"));
+        let filter = Some(Regex::new("rq_total$").unwrap());
+        assert_eq!(registry.text(&StatsQuery { filter, used_only: true }), "http.ingress.downstream_rq_total: 3\n");
+    }
+
+    #[test]
+    fn a_name_finds_its_scope_while_it_is_held() {
+        let registry = Registry::new(1);
+        let first = registry.scope(Cluster, "c");
+        first.inc(cluster::UPSTREAM_CX_TOTAL);
+        assert!(registry.scope(Cluster, "c").same(&first));
+        drop(first);
+        assert_eq!(registry.scope(Cluster, "c").counter(cluster::UPSTREAM_CX_TOTAL), 0);
+        registry.scope(Server, "").set(server::LIVE, 1);
+        assert_eq!(registry.scope(Server, "").gauge(server::LIVE), 1);
+    }
+
+    #[test]
+    fn reset_leaves_gauges() {
+        let registry = Registry::new(1);
+        let scope = registry.scope(Cluster, "c");
+        scope.chunk(1).response(200, true);
+        scope.chunk(1).up(cluster::UPSTREAM_CX_ACTIVE);
+        registry.reset_counters();
+        assert_eq!(scope.counter(cluster::UPSTREAM_RQ_COMPLETED), 0);
+        assert_eq!(scope.status(cluster::UPSTREAM_RQ, 200), 0);
+        assert_eq!(scope.gauge(cluster::UPSTREAM_CX_ACTIVE), 1);
+        scope.chunk(1).response(200, true);
+        assert_eq!(scope.status(cluster::UPSTREAM_RQ, 200), 1);
+    }
+
+    #[test]
+    fn json_has_envoys_shape() {
+        let registry = Registry::new(1);
+        let http = registry.scope(Http, "i");
+        http.chunk(1).record(http::DOWNSTREAM_RQ_TIME, 0);
+        let filter = Some(Regex::new("downstream_rq_t(otal|ime)$").unwrap());
+        let json = registry.json(&StatsQuery { filter, used_only: false });
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["stats"][0], json!({"name": "http.i.downstream_rq_total", "value": 0}));
+        let histograms = &value["stats"][1]["histograms"];
+        assert_eq!(histograms["supported_quantiles"], json!([0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100]));
+        assert_eq!(histograms["computed_quantiles"][0]["name"], "http.i.downstream_rq_time");
+        assert_eq!(histograms["computed_quantiles"][0]["values"][0], json!({"interval": null, "cumulative": 0.0}));
+    }
+}
