@@ -139,7 +139,8 @@ impl Node {
 /// Makes a JSON string of what stands in `out` from `start` on. Usually nothing needs an escape, and the text is moved
 /// by one byte. Always true, for use in conditions.
 pub(super) fn quote_from(out: &mut Vec<u8>, start: usize) -> bool {
-    let plain = out.get(start..).unwrap_or_default().iter().all(|b| matches!(b, 0x20..0x7f) && !matches!(b, b'"' | b'\\'));
+    let plain =
+        out.get(start..).unwrap_or_default().iter().all(|b| matches!(b, 0x20..0x7f) && !matches!(b, b'"' | b'\\'));
     if plain {
         out.insert(start, b'"');
         out.push(b'"');

@@ -18,20 +18,53 @@ pub(super) enum Operator {
     Text(TextField),
     Address(Address),
     Certificate(Side, CertificatePart),
-    CertificateDate { side: Side, start: bool, format: TimeFormat },
-    RequestHeader { names: [Option<HeaderName>; 2], strip_query: bool, cut: Cut },
-    ResponseHeader { names: [Option<HeaderName>; 2], cut: Cut },
-    ResponseTrailer { names: [Option<HeaderName>; 2], cut: Cut },
+    CertificateDate {
+        side: Side,
+        start: bool,
+        format: TimeFormat,
+    },
+    RequestHeader {
+        names: [Option<HeaderName>; 2],
+        strip_query: bool,
+        cut: Cut,
+    },
+    ResponseHeader {
+        names: [Option<HeaderName>; 2],
+        cut: Cut,
+    },
+    ResponseTrailer {
+        names: [Option<HeaderName>; 2],
+        cut: Cut,
+    },
     StartTime(TimeFormat),
     EmitTime(TimeFormat),
     CommonDuration(Point, Point, Unit),
-    ResponseFlags { long: bool },
-    Details { keep_spaces: bool },
+    ResponseFlags {
+        long: bool,
+    },
+    Details {
+        keep_spaces: bool,
+    },
     LocalReplyBody(Cut),
-    QueryParam { name: Box<str>, cut: Cut },
-    Path { query: bool, original: Option<bool>, cut: Cut },
-    FilterState { key: Box<str>, quoted: bool, cut: Cut },
-    Metadata { namespace: Box<str>, path: Box<[Box<str>]>, cut: Cut },
+    QueryParam {
+        name: Box<str>,
+        cut: Cut,
+    },
+    Path {
+        query: bool,
+        original: Option<bool>,
+        cut: Cut,
+    },
+    FilterState {
+        key: Box<str>,
+        quoted: bool,
+        cut: Cut,
+    },
+    Metadata {
+        namespace: Box<str>,
+        path: Box<[Box<str>]>,
+        cut: Cut,
+    },
     GrpcStatus(GrpcForm),
     Constant(Box<str>),
     UniqueId,
@@ -139,8 +172,12 @@ impl Operator {
             "HOSTNAME" => hostname().map_or(Self::Missing, Self::Constant),
             "UNIQUE_ID" => Self::UniqueId,
             "ACCESS_LOG_TYPE" => Self::AccessLogType,
-            "CONNECTION_TERMINATION_DETAILS" | "DOWNSTREAM_TRANSPORT_FAILURE_REASON" | "VIRTUAL_CLUSTER_NAME"
-            | "TRACE_ID" | "SPAN_ID" | "CUSTOM_FLAGS" => Self::Missing,
+            "CONNECTION_TERMINATION_DETAILS"
+            | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
+            | "VIRTUAL_CLUSTER_NAME"
+            | "TRACE_ID"
+            | "SPAN_ID"
+            | "CUSTOM_FLAGS" => Self::Missing,
             _ => return None,
         })
     }
@@ -258,10 +295,7 @@ fn append_number(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn first<'a>(
-    names: &[Option<HeaderName>; 2],
-    find: impl Fn(&HeaderName) -> Option<&'a [u8]>,
-) -> Option<&'a [u8]> {
+fn first<'a>(names: &[Option<HeaderName>; 2], find: impl Fn(&HeaderName) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     names.iter().flatten().find_map(find)
 }
 
@@ -325,7 +359,11 @@ fn metadata(command: &Command<'_>, text: &str) -> Result<Operator, FormatError> 
     if namespace.is_empty() {
         return Err(command.wrong("needs a filter namespace"));
     }
-    Ok(Operator::Metadata { namespace: namespace.into(), path: parts.map(Into::into).collect(), cut: command.max_length })
+    Ok(Operator::Metadata {
+        namespace: namespace.into(),
+        path: parts.map(Into::into).collect(),
+        cut: command.max_length,
+    })
 }
 
 /// Operators of Envoy that need what Weir does not have, told from those that do not exist.
@@ -339,7 +377,9 @@ fn unsupported(name: &str) -> FormatError {
         "TLS_JA3_FINGERPRINT" | "TLS_JA4_FINGERPRINT" => "fingerprints of clients are not taken",
         "QUERY_PARAMS" | "REQUEST_TX_DURATION_US" => "it is not available",
         _ if name.starts_with("DOWNSTREAM_") || name.starts_with("UPSTREAM_") => "Weir has no such value",
-        "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" | "ROUNDTRIP_DURATION" => "these are values of QUIC connections",
+        "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" | "ROUNDTRIP_DURATION" => {
+            "these are values of QUIC connections"
+        }
         _ => return FormatError::Unknown(name.to_owned()),
     };
     FormatError::Unsupported(name.to_owned(), reason)

@@ -88,18 +88,27 @@ fn operators() {
         ("%REQ_WITHOUT_QUERY(:PATH)% %PATH(NQ)% %PATH(WQ:PATH):3%", "/up /up /up"),
         ("%QUERY_PARAM(x)% [%QUERY_PARAM(y)%] %QUERY_PARAM(z)%", "1 [] -"),
         ("%RESP(X-ANSWER)% %RESP(:STATUS)% %TRAILER(x)%", "yes 503 -"),
-        ("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "503 UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
+        (
+            "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
+            "503 UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
+        ),
         ("%RESPONSE_CODE_DETAILS%|%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "via_upstream|via upstream"),
         ("%DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %REQUEST_DURATION%", "12 5 7 -"),
         ("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)% %COMMON_DURATION(US_RX_BEG:DS_RX_BEG:ms)%", "12345 -"),
         ("%BYTES_SENT% %BYTES_RECEIVED% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %CONNECTION_ID%", "98 0 1 7"),
-        ("%UPSTREAM_HOST% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_CLUSTER% %UPSTREAM_LOCAL_ADDRESS%", "127.0.0.1:1 127.0.0.1 up -"),
-        ("%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_PORT% %DOWNSTREAM_LOCAL_ADDRESS%", "10.0.0.1:1234 1234 [::1]:443"),
+        (
+            "%UPSTREAM_HOST% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_CLUSTER% %UPSTREAM_LOCAL_ADDRESS%",
+            "127.0.0.1:1 127.0.0.1 up -",
+        ),
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_PORT% %DOWNSTREAM_LOCAL_ADDRESS%",
+            "10.0.0.1:1234 1234 [::1]:443",
+        ),
         ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_TLS_VERSION% %ROUTE_NAME%", "::1 - -"),
         ("%DYNAMIC_METADATA(ns:a:b)% %DYNAMIC_METADATA(ns:a)% %DYNAMIC_METADATA(ns:x)%", "text {\"b\":\"text\"} -"),
         ("%DYNAMIC_METADATA(ns:a:b):2% %METADATA(DYNAMIC:ns:n)%", "te 5"),
         ("%FILTER_STATE(key)% %FILTER_STATE(key:PLAIN):3% %FILTER_STATE(no)%", "\"value\" val -"),
-        ("%REQUEST_HEADERS_BYTES%", "97"),
+        ("%REQUEST_HEADERS_BYTES%", "98"),
         ("%TRACE_ID%%ACCESS_LOG_TYPE%%GRPC_STATUS%", "-NotSet-"),
     ] {
         assert_eq!(text(format, false), expected, "{format}");
@@ -109,8 +118,14 @@ fn operators() {
 #[test]
 fn operators_of_tls() {
     for (format, expected) in [
-        ("%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %REQUESTED_SERVER_NAME%", "TLSv1.3 TLS_AES_128_GCM_SHA256 example.com"),
-        ("%DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN%", "CN=client,O=Weir spiffe://a/b,spiffe://a/c -"),
+        (
+            "%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %REQUESTED_SERVER_NAME%",
+            "TLSv1.3 TLS_AES_128_GCM_SHA256 example.com",
+        ),
+        (
+            "%DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN%",
+            "CN=client,O=Weir spiffe://a/b,spiffe://a/c -",
+        ),
         ("%DOWNSTREAM_PEER_CERT%", "-----BEGIN%20CERTIFICATE-----%0Aa%2B%2F%3D%0A"),
         ("%DOWNSTREAM_PEER_CERT_V_END%", "2026-11-22T15:30:29.000Z"),
         ("%DOWNSTREAM_LOCAL_SUBJECT% %UPSTREAM_PEER_SUBJECT%", "- -"),
@@ -132,7 +147,10 @@ fn refusals_name_the_operator() {
     for (format, message) in [
         ("%NOPE%", "unknown operator %NOPE%"),
         ("%CEL(a)%", "operator %CEL% is not supported by Weir: expressions are not supported"),
-        ("50% off", "no operator at byte 2 of the format: write %OPERATOR%, %OPERATOR(parameter)% or %% for a percent sign"),
+        (
+            "50% off",
+            "no operator at byte 2 of the format: write %OPERATOR%, %OPERATOR(parameter)% or %% for a percent sign",
+        ),
         ("%REQ%", "operator %REQ%: needs a parameter: a header's name, or NAME?ALTERNATIVE"),
         ("%REQ(a?b?c)%", "operator %REQ%: takes one header's name and at most one alternative: NAME?ALTERNATIVE"),
         ("%PROTOCOL(x)%", "operator %PROTOCOL%: takes no parameter"),

@@ -130,7 +130,8 @@ impl Number {
 
 /// As Envoy counts them: names and values, pseudo-headers with them.
 fn request_bytes(head: &RequestHead) -> u64 {
-    let pseudo = [(":method", &head.method), (":scheme", &head.scheme), (":authority", &head.authority), (":path", &head.path)];
+    let pseudo =
+        [(":method", &head.method), (":scheme", &head.scheme), (":authority", &head.authority), (":path", &head.path)];
     let pseudo: usize = pseudo.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| n.len() + v.len()).sum();
     (pseudo + head.headers.byte_size()) as u64
 }

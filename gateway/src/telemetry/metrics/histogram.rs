@@ -66,12 +66,11 @@ pub struct Bins {
 }
 
 /// The quantiles that Envoy shows, in percent.
-pub const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];
+pub(super) const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];
 
 /// Upper bounds of Envoy's buckets; an unbounded one follows.
-pub const BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6,
-];
+pub(super) const BOUNDS: [f64; 19] =
+    [0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6];
 
 /// Values at [`QUANTILES`].
 pub type Quantiles = [f64; QUANTILES.len()];
@@ -96,20 +95,25 @@ impl Bins {
 
     /// Their sum, estimated by the bins' centres of mass (as circllhist does).
     pub fn sum(&self) -> f64 {
-        self.filled.iter().map(|(left, width, count)| *count as f64 * (left + width * left / (left + left + width))).sum()
+        self.filled
+            .iter()
+            .map(|(left, width, count)| *count as f64 * (left + width * left / (left + left + width)))
+            .sum()
     }
 
     /// How many values are not above each of [`BOUNDS`]; the bin that begins at a bound counts with it.
     pub fn cumulative(&self) -> [u64; BOUNDS.len()] {
         BOUNDS.map(|bound| {
-            self.zeros + self.filled.iter().filter(|(left, _, _)| *left <= bound).map(|(_, _, count)| count).sum::<u64>()
+            self.zeros
+                + self.filled.iter().filter(|(left, _, _)| *left <= bound).map(|(_, _, count)| count).sum::<u64>()
         })
     }
 
     /// Estimated quantiles: the values of a bin are taken to lie evenly in it. `None` if nothing was recorded.
     pub fn quantiles(&self) -> Option<Quantiles> {
         let total = self.count();
-        (total > 0).then(|| QUANTILES.map(|percent| self.at_rank((percent / 100.0 * total as f64).ceil().max(1.0) as u64)))
+        (total > 0)
+            .then(|| QUANTILES.map(|percent| self.at_rank((percent / 100.0 * total as f64).ceil().max(1.0) as u64)))
     }
 
     fn at_rank(&self, rank: u64) -> f64 {

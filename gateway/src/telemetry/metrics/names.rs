@@ -32,10 +32,10 @@ macro_rules! kinds {
         pub mod $module {
             use super::{Counter, Gauge, Histogram, Statuses, $kind};
 
-            $(ids!(Counter $kind $($counter $counter_name)*);)?
-            $(ids!(Gauge $kind $($gauge $gauge_name)*);)?
-            $(ids!(Histogram $kind $($histogram $histogram_name)*);)?
-            $(ids!(Statuses $kind $($statuses $statuses_name)*);)?
+            $(ids!(Counter CounterPosition $kind $($counter $counter_name)*);)?
+            $(ids!(Gauge GaugePosition $kind $($gauge $gauge_name)*);)?
+            $(ids!(Histogram HistogramPosition $kind $($histogram $histogram_name)*);)?
+            $(ids!(Statuses StatusesPosition $kind $($statuses $statuses_name)*);)?
         }
     )*};
 }
@@ -54,14 +54,13 @@ macro_rules! metric {
 
 /// Numbers the names of one sort in their order, which is the order of the table.
 macro_rules! ids {
-    ($sort:ident $kind:ident $($id:ident $name:literal)*) => {
+    ($sort:ident $position:ident $kind:ident $($id:ident $name:literal)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "named as the ids they number")]
+        enum $position { $($id),* }
+
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $id: $sort<$kind> = {
-                #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "named as the ids they number")]
-                enum Position { $($id),* }
-                $sort::at(Position::$id as u16)
-            };
+            pub const $id: $sort<$kind> = $sort::at($position::$id as u16);
         )*
     };
 }
@@ -643,7 +642,7 @@ kinds! {
 impl Http {
     /// `downstream_rq_<class>xx` of a status from 100 to 599.
     pub fn class(status: u16) -> Option<Counter<Self>> {
-        use http::*;
+        use self::http::*;
         by_class(
             status,
             [DOWNSTREAM_RQ_1XX, DOWNSTREAM_RQ_2XX, DOWNSTREAM_RQ_3XX, DOWNSTREAM_RQ_4XX, DOWNSTREAM_RQ_5XX],
@@ -654,7 +653,7 @@ impl Http {
 impl ListenerHttp {
     /// `downstream_rq_<class>xx` of a status from 100 to 599.
     pub fn class(status: u16) -> Option<Counter<Self>> {
-        use listener_http::*;
+        use self::listener_http::*;
         by_class(
             status,
             [DOWNSTREAM_RQ_1XX, DOWNSTREAM_RQ_2XX, DOWNSTREAM_RQ_3XX, DOWNSTREAM_RQ_4XX, DOWNSTREAM_RQ_5XX],
@@ -670,7 +669,7 @@ impl super::Chunk<'_, Cluster> {
     /// Counts a response as Envoy does: by code, by class and in all, once plainly and once for its origin
     /// (`x-envoy-internal`).
     pub fn response(self, status: u16, internal: bool) {
-        use cluster::*;
+        use self::cluster::*;
         let plain = [UPSTREAM_RQ_1XX, UPSTREAM_RQ_2XX, UPSTREAM_RQ_3XX, UPSTREAM_RQ_4XX, UPSTREAM_RQ_5XX];
         let (origin, codes, completed) = if internal {
             (
