@@ -17,8 +17,8 @@ pub struct JsonFormat {
 #[derive(Clone, Debug)]
 enum Node {
     /// Keys are quoted, escaped and followed by a colon.
-    Object(Vec<(Vec<u8>, Node)>),
-    List(Vec<Node>),
+    Object(Vec<(Vec<u8>, Self)>),
+    List(Vec<Self>),
     /// JSON text.
     Literal(Vec<u8>),
     /// One operator alone.

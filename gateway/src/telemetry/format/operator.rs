@@ -375,7 +375,7 @@ fn unsupported(name: &str) -> FormatError {
         "UPSTREAM_METADATA" | "CLUSTER_METADATA" | "ROUTE_METADATA" => "this metadata is not kept",
         "UPSTREAM_FILTER_STATE" => "there is no filter state of upstream connections",
         "TLS_JA3_FINGERPRINT" | "TLS_JA4_FINGERPRINT" => "fingerprints of clients are not taken",
-        "QUERY_PARAMS" | "REQUEST_TX_DURATION_US" => "it is not available",
+        "QUERY_PARAMS" => "name the parameter with QUERY_PARAM(NAME)",
         _ if name.starts_with("DOWNSTREAM_") || name.starts_with("UPSTREAM_") => "Weir has no such value",
         "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" | "ROUNDTRIP_DURATION" => {
             "these are values of QUIC connections"
@@ -480,7 +480,7 @@ fn write_grpc_status(cx: &FormatCx<'_>, form: GrpcForm, out: &mut Vec<u8>) -> bo
 
 fn hostname() -> Option<Box<str>> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())?;
-    Some(name.trim().into()).filter(|name: &Box<str>| !name.is_empty())
+    Some(name.trim()).filter(|name| !name.is_empty()).map(Into::into)
 }
 
 /// A random UUID (version 4).

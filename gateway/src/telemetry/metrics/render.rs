@@ -64,7 +64,7 @@ impl Registry {
             })
             .collect();
         if !quantiles.is_empty() {
-            let supported = QUANTILES.map(|q| json_number(q));
+            let supported = QUANTILES.map(json_number);
             stats.push(json!({"histograms": {"supported_quantiles": supported, "computed_quantiles": quantiles}}));
         }
         json!({ "stats": stats }).to_string()
