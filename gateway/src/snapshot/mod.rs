@@ -2,5 +2,7 @@
 
 pub mod compile;
 pub mod problem;
+pub mod update;
 
 pub use problem::{Problem, Problems};
+pub use update::{Reference, Rejected, Report, Update};

@@ -1,0 +1,143 @@
+//! Causes to status, response flag and details: the only place that says how a failure looks to a client and in the log.
+
+use crate::filter::LocalReply;
+use crate::http::h1::HeadError;
+use crate::telemetry::ResponseFlags;
+
+/// Why the gateway answers by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The client's bytes are not HTTP/1.
+    Malformed(HeadError),
+    /// The body's framing is broken.
+    MalformedBody,
+    /// No host.
+    MissingHost,
+    /// A host that is none.
+    InvalidHost,
+    /// A target that is no path.
+    NotAPath,
+    /// The path cannot be made canonical.
+    BadPath,
+    /// A path with escaped slashes, which the listener refuses.
+    EscapedSlashes,
+    /// HTTP/1.0 where it is not accepted.
+    LowVersion,
+    /// A header name with an underscore, which the listener refuses.
+    Underscore,
+    /// Another protocol was asked for.
+    UpgradeRefused,
+    /// The head took too long.
+    HeadTimeout,
+    /// The request took too long.
+    RequestTimeout,
+    /// Nothing moved for too long.
+    IdleTimeout,
+    /// The stream lived for too long.
+    StreamDuration,
+    /// No route matched.
+    NoRoute,
+    /// The route's cluster does not exist; answered with the route's status for it.
+    NoCluster(u16),
+    /// No endpoint may be used.
+    NoEndpoint,
+    /// A circuit breaker is open.
+    Overflow,
+    /// No connection could be made; the text is Envoy's reason.
+    ConnectFailure(String),
+    /// The endpoint ended the connection before it had answered.
+    UpstreamClosed,
+    /// The endpoint reset the connection before it had answered.
+    UpstreamReset,
+    /// The endpoint broke the protocol.
+    UpstreamProtocol,
+    /// The endpoint did not answer in time.
+    UpstreamTimeout,
+    /// One try took too long.
+    PerTryTimeout,
+    /// The route configuration has not come yet or is gone.
+    NoRouteConfiguration,
+}
+
+impl Cause {
+    /// Status, flags, details and body as Envoy gives them.
+    pub(crate) fn reply(&self) -> (ResponseFlags, LocalReply) {
+        use ResponseFlags as F;
+        const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        let (flags, status, details, body): (F, u16, &'static str, String) = match self {
+            Self::Malformed(error) => (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status)),
+            Self::MalformedBody => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.codec_error", codec_body(400)),
+            Self::MissingHost => (F::NONE, 400, "missing_host_header", String::new()),
+            Self::InvalidHost => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.invalid_authority", codec_body(400)),
+            Self::NotAPath => (F::NONE, 404, "absolute_path_rejected", String::new()),
+            Self::BadPath => (F::NONE, 400, "path_normalization_failed", String::new()),
+            Self::EscapedSlashes => (F::NONE, 400, "path_normalization_failed", String::new()),
+            Self::LowVersion => (F::NONE, 426, "low_version", String::new()),
+            Self::Underscore => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.unexpected_underscore", codec_body(400)),
+            Self::UpgradeRefused => (F::NONE, 403, "upgrade_failed", String::new()),
+            Self::HeadTimeout => (F::NONE, 408, "request_header_timeout", "downstream timeout".into()),
+            Self::RequestTimeout => (F::NONE, 408, "request_overall_timeout", "downstream timeout".into()),
+            Self::IdleTimeout => (F::STREAM_IDLE_TIMEOUT, 408, "stream_idle_timeout", "stream timeout".into()),
+            Self::StreamDuration => (F::DURATION_TIMEOUT, 408, "max_duration_timeout", "downstream duration timeout".into()),
+            Self::NoRoute => (F::NO_ROUTE_FOUND, 404, "route_not_found", String::new()),
+            Self::NoRouteConfiguration => (F::NO_ROUTE_FOUND, 404, "route_configuration_not_found", String::new()),
+            Self::NoCluster(status) => (F::NO_CLUSTER_FOUND, *status, "cluster_not_found", String::new()),
+            Self::NoEndpoint => (F::NO_HEALTHY_UPSTREAM, 503, "no_healthy_upstream", "no healthy upstream".into()),
+            Self::Overflow => {
+                (F::UPSTREAM_OVERFLOW, 503, "upstream_reset_before_response_started{overflow}", format!("{RESET}overflow"))
+            }
+            Self::ConnectFailure(reason) => {
+                let body = format!("{RESET}remote connection failure, transport failure reason: {reason}");
+                let details = format!(
+                    "upstream_reset_before_response_started{{remote_connection_failure|{}}}",
+                    reason.replace(' ', "_")
+                );
+                return (F::UPSTREAM_CONNECTION_FAILURE, LocalReply::new(503, body, details));
+            }
+            Self::UpstreamClosed => (
+                F::UPSTREAM_CONNECTION_TERMINATION,
+                503,
+                "upstream_reset_before_response_started{connection_termination}",
+                format!("{RESET}connection termination"),
+            ),
+            Self::UpstreamReset => (
+                F::UPSTREAM_CONNECTION_TERMINATION,
+                503,
+                "upstream_reset_before_response_started{connection_termination}",
+                format!("{RESET}connection termination"),
+            ),
+            Self::UpstreamProtocol => (
+                F::UPSTREAM_PROTOCOL_ERROR,
+                502,
+                "upstream_reset_before_response_started{protocol_error}",
+                format!("{RESET}protocol error"),
+            ),
+            Self::UpstreamTimeout => {
+                (F::UPSTREAM_REQUEST_TIMEOUT, 504, "response_timeout", "upstream request timeout".into())
+            }
+            Self::PerTryTimeout => {
+                (F::UPSTREAM_REQUEST_TIMEOUT, 504, "upstream_per_try_timeout", "upstream request timeout".into())
+            }
+        };
+        (flags, LocalReply::new(status, body, details))
+    }
+
+    /// After this answer nothing more on the connection may be trusted (RFC 9112 section 11.2).
+    pub(crate) fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(_) | Self::MalformedBody | Self::InvalidHost | Self::MissingHost | Self::LowVersion | Self::Underscore
+                | Self::HeadTimeout
+        )
+    }
+}
+
+/// What Envoy's HTTP/1 codec writes as the body of its own errors.
+fn codec_body(status: u16) -> String {
+    match status {
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        _ => "Bad Request",
+    }
+    .to_owned()
+}

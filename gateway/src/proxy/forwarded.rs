@@ -1,0 +1,231 @@
+//! Who the client is, and what is told about it: x-forwarded-*, x-envoy-*, x-request-id, x-forwarded-client-cert.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::http::RequestHead;
+use crate::snapshot::connection_manager::{ClientCertMode, ConnectionManager};
+use crate::telemetry::StreamInfo;
+
+/// Fields that only callers inside the mesh may set, for they steer the router.
+const INTERNAL_ONLY: [&str; 13] = [
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-ip-tags",
+    "x-envoy-original-url",
+];
+
+/// Applies the connection manager's rules to a request's head, in Envoy's order, and notes the client's address.
+pub(crate) fn apply(manager: &ConnectionManager, head: &mut RequestHead, info: &mut StreamInfo, random: impl Fn() -> u64) {
+    let connection = info.connection.clone();
+    let tls = connection.tls.is_some();
+    let trust = &manager.trust;
+    let headers = &mut head.headers;
+    let mut scratch = String::new();
+
+    let (client, single) = if trust.use_remote_address {
+        let single = !headers.contains("x-forwarded-for");
+        let believed = match trust.trusted_hops {
+            0 => None,
+            hops => headers.get("x-forwarded-for").and_then(|xff| hop(xff, hops - 1)),
+        };
+        if !trust.skip_append {
+            write_ip(&mut scratch, told_address(connection.remote.ip()), trust.ipv4_mapped);
+            append_to_list(headers, "x-forwarded-for", &scratch);
+        }
+        if trust.trusted_hops == 0 {
+            headers.set("x-forwarded-proto", if tls { "https" } else { "http" });
+        }
+        if trust.append_port && (trust.trusted_hops == 0 || !headers.contains("x-forwarded-port")) {
+            headers.set("x-forwarded-port", connection.local.port().to_string());
+        }
+        (Some(believed.unwrap_or(connection.remote.ip())), single)
+    } else {
+        let xff = headers.get("x-forwarded-for");
+        let single = xff.is_some_and(|xff| !xff.contains(&b','));
+        (xff.and_then(|xff| hop(xff, trust.trusted_hops)), single)
+    };
+    if !headers.contains("x-forwarded-proto") {
+        headers.set("x-forwarded-proto", if tls { "https" } else { "http" });
+    }
+    let internal = single && client.is_some_and(|ip| trust.internal.iter().any(|range| range.contains(ip)));
+    let edge = !internal && trust.use_remote_address;
+    info.client = match client {
+        Some(ip) if ip == connection.remote.ip() => connection.remote,
+        Some(ip) => SocketAddr::new(ip, 0),
+        None => connection.remote,
+    };
+
+    if internal {
+        headers.set("x-envoy-internal", "true");
+    } else {
+        headers.remove("x-envoy-internal");
+        if headers.iter().any(|(name, _)| name.starts_with(b"x-envoy-")) {
+            INTERNAL_ONLY.iter().for_each(|name| {
+                headers.remove(name);
+            });
+            if edge {
+                for name in ["x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"] {
+                    headers.remove(name);
+                }
+            }
+        }
+    }
+    if edge {
+        scratch.clear();
+        write_ip(&mut scratch, info.client.ip(), trust.ipv4_mapped);
+        headers.set("x-envoy-external-address", &scratch);
+    }
+    request_id(manager, head, edge, random);
+    client_cert(manager, head, info);
+    if !manager.via.is_empty() {
+        append_to_list(&mut head.headers, "via", &manager.via);
+    }
+}
+
+/// RFC 9562 version 4. Kept if a caller inside sent one.
+fn request_id(manager: &ConnectionManager, head: &mut RequestHead, edge: bool, random: impl Fn() -> u64) {
+    let rules = &manager.request_id;
+    let keep = head.headers.contains("x-request-id") && (!edge || rules.preserve_external);
+    if keep {
+        return;
+    }
+    if rules.generate {
+        let bits = (u128::from(random()) << 64 | u128::from(random())) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+        head.headers.set("x-request-id", uuid_text(bits));
+    } else if edge {
+        head.headers.remove("x-request-id");
+    }
+}
+
+/// `8-4-4-4-12` hexadecimal digits.
+fn uuid_text(bits: u128) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut shift = 128u32;
+    for (at, slot) in text.iter_mut().enumerate() {
+        if !matches!(at, 8 | 13 | 18 | 23) {
+            shift -= 4;
+            *slot = DIGITS[(bits >> shift) as usize & 15];
+        }
+    }
+    text
+}
+
+fn client_cert(manager: &ConnectionManager, head: &mut RequestHead, info: &StreamInfo) {
+    const NAME: &str = "x-forwarded-client-cert";
+    let rules = &manager.client_cert;
+    let tls = info.connection.tls.as_ref();
+    let peer = tls.and_then(|tls| tls.peer.as_ref());
+    match rules.mode {
+        ClientCertMode::AlwaysForwardOnly => return,
+        ClientCertMode::ForwardOnly if peer.is_some() => return,
+        ClientCertMode::Sanitize | ClientCertMode::ForwardOnly => {
+            head.headers.remove(NAME);
+            return;
+        }
+        ClientCertMode::AppendForward | ClientCertMode::SanitizeSet => {}
+    }
+    let Some(peer) = peer else {
+        head.headers.remove(NAME);
+        return;
+    };
+    let mut element = String::new();
+    for uri in tls.and_then(|tls| tls.local.as_ref()).map(|local| local.uri_sans.as_slice()).unwrap_or_default() {
+        let _ = write!(element, "By={uri};");
+    }
+    let _ = write!(element, "Hash={}", peer.sha256);
+    if rules.cert {
+        let _ = write!(element, ";Cert=\"{}\"", percent_encoded(&peer.pem));
+    }
+    if rules.subject {
+        let _ = write!(element, ";Subject=\"{}\"", peer.subject.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    if rules.uri {
+        for uri in if peer.uri_sans.is_empty() { &[String::new()][..] } else { &peer.uri_sans } {
+            let _ = write!(element, ";URI={uri}");
+        }
+    }
+    if rules.dns {
+        for dns in &peer.dns_sans {
+            let _ = write!(element, ";DNS={dns}");
+        }
+    }
+    if rules.mode == ClientCertMode::AppendForward {
+        append_to_list(&mut head.headers, NAME, element);
+    } else {
+        head.headers.set(NAME, element);
+    }
+}
+
+/// RFC 3986: all but unreserved characters.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+/// The address that stands `skip` entries from the right.
+fn hop(list: &[u8], skip: u32) -> Option<IpAddr> {
+    let entry = list.rsplit(|b| *b == b',').nth(skip as usize)?;
+    std::str::from_utf8(entry.trim_ascii()).ok()?.parse().ok()
+}
+
+/// What the gateway calls a peer on its own machine: Envoy names an address that others can reach instead of loopback.
+fn told_address(ip: IpAddr) -> IpAddr {
+    ip
+}
+
+fn write_ip(out: &mut String, ip: IpAddr, mapped: bool) {
+    let _ = match ip {
+        IpAddr::V4(ip) if mapped => write!(out, "{}", ip.to_ipv6_mapped()),
+        ip => write!(out, "{ip}"),
+    };
+}
+
+/// Adds to a comma-separated field; Envoy keeps one field and adds behind a comma.
+pub(crate) fn append_to_list(headers: &mut crate::http::HeaderMap, name: &str, value: impl AsRef<[u8]>) {
+    match headers.get(name).filter(|old| !old.is_empty()) {
+        None => headers.set(name, value),
+        Some(old) => {
+            let mut joined = Vec::with_capacity(old.len() + value.as_ref().len() + 1);
+            joined.extend_from_slice(old);
+            joined.push(b',');
+            joined.extend_from_slice(value.as_ref());
+            headers.set(name, joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn hops_from_the_right() {
+        assert_eq!(hop(b"1.1.1.1, 2.2.2.2,3.3.3.3", 0), "3.3.3.3".parse().ok());
+        assert_eq!(hop(b"1.1.1.1, 2.2.2.2,3.3.3.3", 2), "1.1.1.1".parse().ok());
+        assert_eq!(hop(b"1.1.1.1", 1), None);
+        assert_eq!(hop(b"x", 0), None);
+    }
+
+    #[test]
+    fn uuids_have_version_4() {
+        assert_eq!(std::str::from_utf8(&uuid_text(0x0123_4567_89ab_4def_8123_4567_89ab_cdef)).unwrap(), "01234567-89ab-4def-8123-456789abcdef");
+    }
+}
