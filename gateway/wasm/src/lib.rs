@@ -12,17 +12,31 @@
 //! - The guest is hostile: whatever it passes is checked, and ends at worst in a [`Trap`].
 
 mod abi;
+mod callbacks;
 mod clock;
+mod engine;
 mod host;
+mod instance;
 mod limits;
+mod link;
+mod memory;
+mod module;
+mod os;
 mod pairs;
+mod plugin;
+mod state;
 mod trap;
 
 pub use abi::{
     AbiVersion, BufferType, DataAction, HeadersAction, LogLevel, MapType, MetricType, PeerType, Status, StreamType,
     TrailersAction,
 };
+pub use callbacks::Exports;
+pub use engine::{Allocation, Engine, EngineError, EngineSettings};
 pub use host::{BufferEdit, ContextId, Host, HttpCall, LocalResponse, PropertyPath};
+pub use instance::Instance;
 pub use limits::Limits;
+pub use module::{LoadError, Module};
 pub use pairs::{Pairs, PairsBuffer};
+pub use plugin::{Plugin, PluginSettings, StartError};
 pub use trap::{Callback, Trap, TrapKind};

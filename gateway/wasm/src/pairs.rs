@@ -113,6 +113,17 @@ impl PairsBuffer {
         self.bytes.clear();
     }
 
+    /// Writes the wire form to `target`, which has [`Self::byte_size`] bytes.
+    pub(crate) fn copy_to(&self, target: &mut [u8]) {
+        let parts = [&self.count.to_le_bytes()[..], &self.lengths, &self.bytes];
+        let mut rest = target;
+        for part in parts {
+            let Some((head, tail)) = rest.split_at_mut_checked(part.len()) else { return };
+            head.copy_from_slice(part);
+            rest = tail;
+        }
+    }
+
     /// Writes the wire form to the end of `out` (properties that are maps are written so).
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.count.to_le_bytes());

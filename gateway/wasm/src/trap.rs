@@ -111,3 +111,77 @@ callbacks! {
     /// A context ends.
     Delete = "proxy_on_delete",
 }
+
+/// An error that a host call or the ticker raises in the middle of guest code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct HostTrap {
+    kind: TrapKind,
+    message: String,
+}
+
+impl HostTrap {
+    pub(crate) fn new(kind: TrapKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl Trap {
+    /// What ended a call: `error` came out of it, the rest is what the host knows beside it.
+    #[cold]
+    pub(crate) fn new(
+        callback: Callback,
+        error: &wasmtime::Error,
+        memory_denied: bool,
+        guest_message: Option<String>,
+    ) -> Self {
+        let (kind, message) = if let Some(trap) = error.downcast_ref::<HostTrap>() {
+            (trap.kind, trap.message.clone())
+        } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            (kind_of(*trap), trap.to_string())
+        } else {
+            (TrapKind::Other, format!("{:#}", error.root_cause()))
+        };
+        let (kind, message) = match kind {
+            TrapKind::Unreachable | TrapKind::OutOfBounds if memory_denied => {
+                (TrapKind::Memory, format!("{message}, after memory beyond its limit was denied"))
+            }
+            _ => (kind, message),
+        };
+        let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map_or_else(Vec::new, |backtrace| {
+            let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+                Some(name) => name.to_owned(),
+                None => format!("function {}", frame.func_index()),
+            };
+            backtrace.frames().iter().map(name).collect()
+        });
+        Self { kind, callback, message, guest_message, backtrace }
+    }
+
+    #[cold]
+    pub(crate) fn poisoned(callback: Callback) -> Self {
+        Self {
+            kind: TrapKind::Poisoned,
+            callback,
+            message: "the instance trapped before and cannot be called again".into(),
+            guest_message: None,
+            backtrace: Vec::new(),
+        }
+    }
+}
+
+fn kind_of(trap: wasmtime::Trap) -> TrapKind {
+    match trap {
+        wasmtime::Trap::StackOverflow => TrapKind::Stack,
+        wasmtime::Trap::Interrupt => TrapKind::Deadline,
+        wasmtime::Trap::UnreachableCodeReached => TrapKind::Unreachable,
+        wasmtime::Trap::MemoryOutOfBounds
+        | wasmtime::Trap::TableOutOfBounds
+        | wasmtime::Trap::IndirectCallToNull
+        | wasmtime::Trap::BadSignature
+        | wasmtime::Trap::IntegerOverflow
+        | wasmtime::Trap::IntegerDivisionByZero
+        | wasmtime::Trap::BadConversionToInteger => TrapKind::OutOfBounds,
+        _ => TrapKind::Other,
+    }
+}

@@ -1,5 +1,8 @@
 //! The vocabulary of proxy-wasm: numbers that cross the border between guest and host.
 
+pub(crate) mod proxy_wasm;
+pub(crate) mod wasi;
+
 /// The version a module declares by exporting `proxy_abi_version_<version>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AbiVersion {
