@@ -4,6 +4,7 @@ pub mod body;
 pub mod h1;
 pub mod head;
 pub mod headers;
+pub mod path;
 
 pub use body::BodyBuf;
 pub use head::{RequestHead, ResponseHead, Version};

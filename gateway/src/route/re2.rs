@@ -1,0 +1,448 @@
+//! RE2's pattern syntax in terms of the regex crate's.
+//!
+//! Both are linear-time and nearly the same language; a pattern that both accept must not mean two things, so every
+//! point where they part is written out here: ASCII classes, literal braces, nested brackets and set operators that RE2
+//! reads as characters, octal, `\C`, `\Q…\E`, `\<`, and what RE2 refuses.
+//! Source: RE2's syntax page and its parser (re2/parse.cc).
+
+use std::fmt::Write;
+
+/// The pattern in the regex crate's syntax, or what RE2 has against it, in its words.
+pub(super) fn translate(pattern: &str) -> Result<String, String> {
+    let mut translator =
+        Translator { rest: pattern, out: String::with_capacity(pattern.len() + 16), depth: 0, repeated: None };
+    while !translator.rest.is_empty() {
+        translator.item()?;
+    }
+    if translator.depth > 0 {
+        return Err("missing closing )".to_owned());
+    }
+    Ok(translator.out)
+}
+
+struct Translator<'a> {
+    rest: &'a str,
+    out: String,
+    depth: usize,
+    /// Where the repetition that was just read starts: RE2 refuses to repeat it again.
+    repeated: Option<&'a str>,
+}
+
+impl<'a> Translator<'a> {
+    fn item(&mut self) -> Result<(), String> {
+        let start = self.rest;
+        let Some(c) = self.next() else { return Ok(()) };
+        match c {
+            '*' | '+' | '?' => return self.repetition(start, &c.to_string()),
+            '{' => match self.braces(start) {
+                Some((low, high, text)) => {
+                    if low > 1000 || high.is_some_and(|high| high > 1000 || high < low) {
+                        return Err(format!("bad repetition size: {text}"));
+                    }
+                    return self.repetition(start, text);
+                }
+                None => self.out.push_str(r"\{"),
+            },
+            '(' => self.open_group()?,
+            ')' => {
+                self.depth = self.depth.checked_sub(1).ok_or("unexpected )")?;
+                self.out.push(')');
+            }
+            '[' => self.class(start)?,
+            '\\' => self.escape(start)?,
+            ']' | '}' => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            other => self.out.push(other),
+        }
+        self.repeated = None;
+        Ok(())
+    }
+
+    fn repetition(&mut self, start: &'a str, text: &str) -> Result<(), String> {
+        if let Some(before) = self.repeated {
+            let both = before.len() - self.rest.len();
+            return Err(format!("bad repetition operator: {}", before.get(..both).unwrap_or(before)));
+        }
+        if self.out.is_empty()
+            || self.out.ends_with(['(', '|']) && !self.out.ends_with(r"\(") && !self.out.ends_with(r"\|")
+        {
+            return Err(format!("no argument for repetition operator: {text}"));
+        }
+        self.out.push_str(text);
+        if self.rest.starts_with('?') {
+            self.next();
+            self.out.push('?');
+        }
+        self.repeated = Some(start);
+        Ok(())
+    }
+
+    /// `n}`, `n,}` or `n,m}` behind a brace; anything else leaves the brace a character.
+    fn braces(&mut self, start: &'a str) -> Option<(u32, Option<u32>, &'a str)> {
+        let (inside, rest) = self.rest.split_once('}')?;
+        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+        let (low, high) = match inside.split_once(',') {
+            None => (number(inside)?, Some(number(inside)?)),
+            Some((low, "")) => (number(low)?, None),
+            Some((low, high)) => (number(low)?, Some(number(high)?)),
+        };
+        let text = start.get(..inside.len() + 2)?;
+        self.rest = rest;
+        Some((low, high, text))
+    }
+
+    fn open_group(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        self.out.push('(');
+        let Some(flags) = self.rest.strip_prefix('?') else { return Ok(()) };
+        if flags.starts_with("P<") || flags.starts_with('<') && !flags.starts_with("<=") && !flags.starts_with("<!") {
+            let name = self.rest.split_inclusive('>').next().unwrap_or_default();
+            return self.take(name);
+        }
+        let end = flags.find([':', ')']);
+        let known = |text: &str| text.bytes().all(|b| b"imsU-".contains(&b));
+        match end {
+            Some(end) if flags.get(..end).is_some_and(known) => {
+                let text = self.rest.get(..end + 2).unwrap_or_default();
+                if text.ends_with(')') {
+                    self.depth -= 1;
+                }
+                self.take(text)
+            }
+            _ => {
+                Err(format!("invalid perl operator: (?{}", flags.chars().next().map(String::from).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Copies `text`, which the rest starts with.
+    fn take(&mut self, text: &str) -> Result<(), String> {
+        self.rest = self.rest.get(text.len()..).unwrap_or_default();
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn escape(&mut self, start: &'a str) -> Result<(), String> {
+        let Some(c) = self.rest.chars().next() else { return Err("trailing \\".to_owned()) };
+        match c {
+            'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
+                self.next();
+                let (text, negated) = perl_class(c);
+                let _ = write!(self.out, "[{}{text}]", if negated { "^" } else { "" });
+            }
+            'b' | 'B' => {
+                self.next();
+                let _ = write!(self.out, r"(?-u:\{c})");
+            }
+            'A' | 'z' => {
+                self.next();
+                let _ = write!(self.out, r"\{c}");
+            }
+            'C' => {
+                self.next();
+                self.out.push_str("(?s-u:.)");
+            }
+            'Q' => {
+                self.next();
+                let (text, rest) = self.rest.split_once(r"\E").unwrap_or((self.rest, ""));
+                self.rest = rest;
+                self.out.push_str(&regex::escape(text));
+            }
+            'p' | 'P' => self.unicode_class(start)?,
+            _ => {
+                let literal = self.character(start)?;
+                self.out.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+            }
+        }
+        Ok(())
+    }
+
+    /// `\pL`, `\p{Greek}`, `\p{^Greek}` and their negations; the rest stands at the `p`.
+    fn unicode_class(&mut self, start: &'a str) -> Result<(), String> {
+        let mut negated = self.next() == Some('P');
+        let name = match self.next() {
+            Some('{') => {
+                let Some((name, rest)) = self.rest.split_once('}') else {
+                    return Err(format!("invalid character class range: {start}"));
+                };
+                self.rest = rest;
+                name.to_owned()
+            }
+            Some(c) => c.to_string(),
+            None => return Err(format!("invalid character class range: {start}")),
+        };
+        let name = match name.strip_prefix('^') {
+            Some(name) => {
+                negated = !negated;
+                name
+            }
+            None => name.as_str(),
+        };
+        if !name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
+            return Err(format!("invalid character class range: \\p{{{name}}}"));
+        }
+        let _ = write!(self.out, r"\{}{{{name}}}", if negated { 'P' } else { 'p' });
+        Ok(())
+    }
+
+    /// An escape that stands for one character; the rest stands behind the backslash.
+    fn character(&mut self, start: &'a str) -> Result<char, String> {
+        let bad = |s: &Self| {
+            let length = (start.len() - s.rest.len()).max(1);
+            Err(format!("invalid escape sequence: {}", start.get(..length).unwrap_or(start)))
+        };
+        let Some(c) = self.next() else { return Err("trailing \\".to_owned()) };
+        let code = match c {
+            'a' => 0x07,
+            'f' => 0x0c,
+            'n' => 0x0a,
+            'r' => 0x0d,
+            't' => 0x09,
+            'v' => 0x0b,
+            'x' if self.rest.starts_with('{') => {
+                let Some((digits, rest)) = self.rest.get(1..).and_then(|rest| rest.split_once('}')) else {
+                    return bad(self);
+                };
+                self.rest = rest;
+                u32::from_str_radix(digits, 16).unwrap_or(u32::MAX)
+            }
+            'x' => {
+                let digits = self.rest.get(..2).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+                let Some(digits) = digits else { return bad(self) };
+                self.rest = self.rest.get(2..).unwrap_or_default();
+                u32::from_str_radix(digits, 16).unwrap_or(u32::MAX)
+            }
+            // One digit alone would be a back-reference, which RE2 has not.
+            '1'..='7' if !self.rest.starts_with(|c: char| ('0'..='7').contains(&c)) => return bad(self),
+            '0'..='7' => {
+                let mut code = u32::from(c) - u32::from('0');
+                for _ in 0..2 {
+                    if let Some(digit) = self.rest.chars().next().and_then(|c| c.to_digit(8)) {
+                        self.next();
+                        code = code * 8 + digit;
+                    }
+                }
+                code
+            }
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => u32::from(c),
+            _ => return bad(self),
+        };
+        char::from_u32(code).map_or_else(|| bad(self), Ok)
+    }
+
+    /// A bracket expression; the rest stands behind the bracket.
+    fn class(&mut self, start: &'a str) -> Result<(), String> {
+        self.out.push('[');
+        if self.rest.starts_with('^') {
+            self.next();
+            self.out.push('^');
+        }
+        let mut first = true;
+        loop {
+            let item = self.rest;
+            let Some(c) = self.rest.chars().next() else { return Err(format!("missing closing ]: {start}")) };
+            if c == ']' && !first {
+                self.next();
+                self.out.push(']');
+                return Ok(());
+            }
+            first = false;
+            if self.rest.starts_with("[:")
+                && let Some(end) = self.rest.find(":]")
+            {
+                let name = self.rest.get(..end + 2).unwrap_or_default();
+                if !is_posix_class(name) {
+                    return Err(format!("invalid character class range: {name}"));
+                }
+                self.take(name)?;
+                continue;
+            }
+            if c == '\\' {
+                match self.rest.chars().nth(1) {
+                    Some(p @ ('d' | 'D' | 's' | 'S' | 'w' | 'W')) => {
+                        self.rest = self.rest.get(2..).unwrap_or_default();
+                        let (text, negated) = perl_class(p);
+                        let _ = if negated { write!(self.out, "[^{text}]") } else { write!(self.out, "{text}") };
+                        continue;
+                    }
+                    Some('p' | 'P') => {
+                        self.next();
+                        self.unicode_class(item)?;
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            let low = self.class_character()?;
+            push_class_character(&mut self.out, low);
+            let mut ahead = self.rest.chars();
+            if ahead.next() == Some('-') && ahead.next().is_some_and(|c| c != ']') {
+                self.next();
+                let high = self.class_character()?;
+                if high < low {
+                    let length = item.len() - self.rest.len();
+                    return Err(format!("invalid character class range: {}", item.get(..length).unwrap_or(item)));
+                }
+                self.out.push('-');
+                push_class_character(&mut self.out, high);
+            }
+        }
+    }
+
+    fn class_character(&mut self) -> Result<char, String> {
+        let start = self.rest;
+        match self.next() {
+            Some('\\') => self.character(start),
+            Some(c) => Ok(c),
+            None => Err("missing closing ]".to_owned()),
+        }
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let c = chars.next()?;
+        self.rest = chars.as_str();
+        Some(c)
+    }
+}
+
+/// RE2's `\s` has no vertical tab.
+fn perl_class(letter: char) -> (&'static str, bool) {
+    let text = match letter.to_ascii_lowercase() {
+        'd' => "0-9",
+        's' => r"\t\n\x0c\r\x20",
+        _ => "0-9A-Za-z_",
+    };
+    (text, letter.is_ascii_uppercase())
+}
+
+fn is_posix_class(text: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
+        "word", "xdigit",
+    ];
+    let name = text.trim_start_matches("[:").trim_end_matches(":]");
+    NAMES.contains(&name.strip_prefix('^').unwrap_or(name))
+}
+
+/// In a form that no set operator or nested bracket can come of.
+fn push_class_character(out: &mut String, c: char) {
+    if c.is_ascii_alphanumeric() || !c.is_ascii() {
+        out.push(c);
+    } else {
+        let _ = write!(out, r"\x{{{:x}}}", u32::from(c));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::pattern::Pattern;
+
+    /// Pattern, texts it matches as a whole, texts it does not.
+    const TABLE: &[(&str, &[&str], &[&str])] = &[
+        ("/a.*", &["/a", "/abc"], &["/b", "x/a", "/a\nb"]),
+        ("a|bc", &["a", "bc"], &["abc", "ac", "b"]),
+        (r"\d+", &["12"], &["1x", "\u{663}", ""]),
+        (r"\w+", &["aZ_9"], &["é", "a-b"]),
+        (r"\s", &[" ", "\t", "\n", "\u{c}", "\r"], &["\u{b}", "\u{a0}", ""]),
+        (r"\S\D\W", &["ab-", "é\u{663}é"], &["a1-", " b-"]),
+        (r"[\d_]+[^\s]", &["12_x"], &["x", "1 "]),
+        (r"[\D]", &["a"], &["1"]),
+        (r"[[:alpha:]][[:^digit:]]", &["ab", "a-"], &["a1", "1b", "é-"]),
+        ("[a[b]+", &["a[b"], &["c", "a]"]),
+        ("[]a]+", &["]a"], &["b"]),
+        ("[^]a]", &["b"], &["]", "a"]),
+        ("[a&&b]+", &["a&b"], &["c"]),
+        ("[a~~b]*", &["a~b"], &["z"]),
+        ("[-a]+[a-]+", &["-a-a"], &["b"]),
+        ("[+--]", &["+", ",", "-"], &["."]),
+        (r"[\]\\]", &["]", "\\"], &["a"]),
+        (r"[\x41-\x{43}\101\n]+", &["ABC\n"], &["D"]),
+        ("a{2}", &["aa"], &["a", "aaa"]),
+        ("a{1,}b{0,2}", &["a", "aabb"], &["b", "abbb"]),
+        ("a{,2}", &["a{,2}"], &["a", "aa"]),
+        ("a{x}{", &["a{x}{"], &["a"]),
+        ("a}]", &["a}]"], &["a"]),
+        (r"\<a\>", &["<a>"], &["a"]),
+        (r"a\_b\-c\/d\.e", &["a_b-c/d.e"], &["a_b-c/dxe"]),
+        (r"\Qa.b[\E+c", &["a.b[c", "a.b[[c"], &["axb[c"]),
+        (r"\101\0", &["A\0"], &["A"]),
+        (r"(?i)ab(?-i)c", &["ABc"], &["ABC"]),
+        ("(?s)a.b", &["a\nb"], &["ab"]),
+        ("(?P<x>a)(?<y>b)(?:c)", &["abc"], &["ab"]),
+        ("(?U)a+?", &["aa"], &["b"]),
+        ("a+?b*?", &["aab"], &["c"]),
+        (r"\ba\b.\Bb", &[], &["a b", "ab"]),
+        (r"\ba\b.b\b", &["a b"], &["aab"]),
+        ("é", &["é"], &["e"]),
+        (".", &["é", "x"], &["xy", "\n"]),
+        (r"\pL\p{Greek}\p{^Greek}\PL", &["aαb1"], &["1αb1", "aaa1"]),
+        ("(|a)*", &["", "aa"], &["b"]),
+        ("^/a$", &["/a"], &["/ab"]),
+        ("", &[""], &["a"]),
+        ("a#b c", &["a#b c"], &["a"]),
+    ];
+
+    #[test]
+    fn means_what_re2_means() {
+        for (pattern, yes, no) in TABLE {
+            let compiled = Pattern::parse(pattern).unwrap();
+            for text in *yes {
+                assert!(compiled.is_match(text.as_bytes()), "{pattern} should match {text:?}");
+            }
+            for text in *no {
+                assert!(!compiled.is_match(text.as_bytes()), "{pattern} should not match {text:?}");
+            }
+        }
+        let byte = Pattern::parse(r"\C").unwrap();
+        assert!(byte.is_match(b"\xff") && !Pattern::parse(".").unwrap().is_match(b"\xff"));
+    }
+
+    #[test]
+    fn refuses_what_re2_refuses() {
+        for pattern in [
+            "(",
+            ")",
+            "a)",
+            "(a",
+            "[a",
+            "[",
+            "*a",
+            "a|*",
+            "(+)",
+            "a**",
+            "a+*",
+            "a{2}{3}",
+            "a???",
+            "a{1001}",
+            "a{3,2}",
+            r"\1",
+            r"(a)\1",
+            r"\8",
+            r"\q",
+            r"\Z",
+            r"\",
+            r"\x4",
+            r"\x{110000}",
+            "(?=a)",
+            "(?!a)",
+            "(?<=a)",
+            "(?<!a)",
+            "(?>a)",
+            "(?x)a",
+            "(?P=n)",
+            "[z-a]",
+            r"[a-\d]",
+            "[[:foo:]]",
+            r"\p{Nope}",
+            r"\pé",
+            r"\E",
+            "(?#c)",
+        ] {
+            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+}

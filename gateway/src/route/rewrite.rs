@@ -1,0 +1,136 @@
+//! Paths and hosts as the endpoint is to see them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::pattern::Substitution;
+use crate::http::RequestHead;
+use crate::http::head::split_query;
+
+/// How a path is rewritten; the query stays.
+#[derive(Clone, Debug)]
+pub enum PathRewrite {
+    /// What the route matched is replaced.
+    Prefix {
+        /// How much of the path the route matched.
+        matched: MatchedPart,
+        /// What comes in its place.
+        with: Bytes,
+    },
+    /// Every match in the path is replaced.
+    Regex(Substitution),
+}
+
+/// How much of a path a route matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchedPart {
+    /// Its first bytes.
+    Prefix(usize),
+    /// All of it: an exact path or a pattern.
+    Whole,
+}
+
+impl PathRewrite {
+    /// The path with its query, rewritten.
+    pub fn apply(&self, path_and_query: &[u8]) -> Bytes {
+        let (path, _) = split_query(path_and_query);
+        match self {
+            Self::Prefix { matched, with } => {
+                let matched = match *matched {
+                    // Shorter than what was matched only if a filter changed the path and kept the route.
+                    MatchedPart::Prefix(len) => len.min(path_and_query.len()),
+                    MatchedPart::Whole => path.len(),
+                };
+                join(with, path_and_query.get(matched..).unwrap_or_default())
+            }
+            Self::Regex(substitution) => {
+                join(&substitution.replace_all(path), path_and_query.get(path.len()..).unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn join(start: &[u8], rest: &[u8]) -> Bytes {
+    let mut whole = BytesMut::with_capacity(start.len() + rest.len());
+    whole.put_slice(start);
+    whole.put_slice(rest);
+    whole.freeze()
+}
+
+/// Rewrites a request's path; `keep_original` leaves the old one in `x-envoy-original-path`.
+pub fn rewrite_path(head: &mut RequestHead, rewrite: &PathRewrite, keep_original: bool) {
+    let path = rewrite.apply(&head.path);
+    if keep_original {
+        head.headers.set("x-envoy-original-path", &head.path);
+    }
+    head.path = path;
+}
+
+/// Rewrites a request's authority. `append_forwarded` adds the old one to `x-forwarded-host` unless it is the last
+/// there; `keep_original` leaves it in `x-envoy-original-host`.
+pub fn rewrite_authority(head: &mut RequestHead, authority: Bytes, append_forwarded: bool, keep_original: bool) {
+    if append_forwarded && !head.authority.is_empty() {
+        let old = std::mem::take(&mut head.authority);
+        let forwarded: Vec<&[u8]> = head.headers.get_all("x-forwarded-host").collect();
+        let last = forwarded.last().and_then(|value| value.rsplit(|&b| b == b',').find(|part| !part.is_empty()));
+        if last != Some(&old) {
+            let mut list = forwarded.join(&b","[..]);
+            if !list.is_empty() {
+                list.push(b',');
+            }
+            list.extend_from_slice(&old);
+            head.headers.set("x-forwarded-host", list);
+        }
+        head.authority = old;
+    }
+    if keep_original && !head.authority.is_empty() {
+        head.headers.set("x-envoy-original-host", &head.authority);
+    }
+    head.authority = authority;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::matcher::tests::request;
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let prefix = |len, with: &'static str| PathRewrite::Prefix {
+            matched: MatchedPart::Prefix(len),
+            with: Bytes::from_static(with.as_bytes()),
+        };
+        let whole = PathRewrite::Prefix { matched: MatchedPart::Whole, with: Bytes::from_static(b"/all") };
+        let regex = PathRewrite::Regex(Substitution::parse("^/([^/]+)/", r"/x-\1/").unwrap());
+        for (rewrite, path, want) in [
+            (prefix(4, "/new"), "/old/a?q=/old", "/new/a?q=/old"),
+            (prefix(4, "/"), "/old/a", "//a"),
+            (prefix(5, "/"), "/old/", "/"),
+            (prefix(4, "/new"), "/old", "/new"),
+            (prefix(4, "/new"), "/ol", "/new"),
+            (whole.clone(), "/a/b?c=d", "/all?c=d"),
+            (whole, "/a/b", "/all"),
+            (regex.clone(), "/a/b?/c/d", "/x-a/b?/c/d"),
+            (regex, "/a", "/a"),
+        ] {
+            assert_eq!(rewrite.apply(path.as_bytes()), want, "{rewrite:?} {path}");
+        }
+    }
+
+    #[test]
+    fn the_old_host_is_kept_where_asked() {
+        for (before, append, keep, forwarded, original) in [
+            (&[][..], false, false, None, None),
+            (&[], true, true, Some("a.com"), Some("a.com")),
+            (&[("x-forwarded-host", "b.com")], true, false, Some("b.com,a.com"), None),
+            (&[("x-forwarded-host", "b.com,a.com")], true, false, Some("b.com,a.com"), None),
+            (&[("x-forwarded-host", "a.com,b.com")], false, true, Some("a.com,b.com"), Some("a.com")),
+        ] {
+            let mut head = request("GET", "/", before);
+            rewrite_authority(&mut head, Bytes::from_static(b"new"), append, keep);
+            assert_eq!(head.authority, "new");
+            assert_eq!(head.headers.get_str("x-forwarded-host"), forwarded, "{before:?}");
+            assert_eq!(head.headers.get_str("x-envoy-original-host"), original, "{before:?}");
+        }
+    }
+}
