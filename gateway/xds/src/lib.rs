@@ -2,12 +2,29 @@
 //!
 //! `pb` has the prost types. Everything else works on the wire form of a resource and on static tables of the schema
 //! (`build.rs`), because prost types know neither field names nor `validate.rules`, and drop what they do not know.
+//!
+//! One way through: `read_bootstrap` or `read_discovery` turns a text into resources in their wire form, each with
+//! what is wrong with it; `pb` decodes those that are right; `to_json` shows them again.
 
+mod check;
+mod coverage;
+mod decode;
+mod document;
+mod json;
+mod lines;
 pub mod pb;
 mod problem;
 mod resource;
 mod schema;
+mod tape;
+mod time;
 mod wire;
 
+pub use check::check;
+pub use coverage::{coverage_markdown, self_check};
+pub use decode::{Decoded, decode};
+pub use document::{Bootstrap, Discovery, read_bootstrap, read_discovery, read_resource};
+pub use json::{to_json, to_json_any};
+pub use lines::Lines;
 pub use problem::Problem;
 pub use resource::{Kind, Resource, content_hash};

@@ -108,7 +108,7 @@ mod tests {
         let known = ["connect_timeout", "load_assignment", "name"];
         assert_eq!(nearest("connect_timout", known), Some("connect_timeout"));
         assert_eq!(nearest("connectTimeOut", known), Some("connect_timeout"));
-        assert_eq!(nearest("nmae", ["name", "type"]), None.or(nearest("nmae", ["name"])));
+        assert_eq!(nearest("nam", ["type", "name"]), Some("name"));
         assert_eq!(nearest("entirely_else", known), None);
     }
 

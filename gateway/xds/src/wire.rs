@@ -31,11 +31,6 @@ pub(crate) fn fields(bytes: &[u8]) -> Fields<'_> {
 }
 
 impl<'a> Fields<'a> {
-    /// What is not read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     fn field(&mut self) -> Option<(u32, Value<'a>)> {
         let tag = varint(&mut self.rest)?;
         let number = u32::try_from(tag >> 3).ok().filter(|n| *n > 0)?;
