@@ -5,3 +5,4 @@ pub mod filter;
 pub mod listener;
 pub mod route;
 pub mod secret;
+pub mod transport_socket;

@@ -1,0 +1,78 @@
+#![allow(clippy::unwrap_used)]
+
+use weir_xds::pb::core::data_source::Specifier;
+use weir_xds::pb::tls::{CertificateValidationContext, GenericSecret, SubjectAltNameMatcher, TlsCertificate};
+
+use super::*;
+use crate::tls::Secret;
+
+fn inline(text: &str) -> Option<pb::core::DataSource> {
+    Some(pb::core::DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() })
+}
+
+fn file(path: &str) -> Option<pb::core::DataSource> {
+    Some(pb::core::DataSource { specifier: Some(Specifier::Filename(path.to_owned())), ..Default::default() })
+}
+
+fn secret(r#type: Type) -> pb::tls::Secret {
+    pb::tls::Secret { name: "secret".to_owned(), r#type: Some(r#type) }
+}
+
+fn problems(proto: &pb::tls::Secret) -> Vec<String> {
+    let mut problems = Problems::new();
+    assert!(compile_secret(proto, &mut problems).is_none());
+    problems.into_vec().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_certificate_is_loaded() {
+    let key = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let proto = secret(Type::TlsCertificate(TlsCertificate {
+        certificate_chain: inline(&key.cert.pem()),
+        private_key: inline(&key.signing_key.serialize_pem()),
+        ..Default::default()
+    }));
+    let loaded = compile_secret(&proto, &mut Problems::new()).unwrap();
+    let Secret::Certificate(certificate) = &loaded.secret else { panic!("{loaded:?}") };
+    assert_eq!(certificate.names, ["a.test"]);
+    assert_eq!(certificate.info().dns_sans, ["a.test"]);
+}
+
+#[test]
+fn problems_stand_at_their_fields() {
+    let key = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["b.test".to_owned()]).unwrap();
+    let certificate = |chain, private_key| {
+        secret(Type::TlsCertificate(TlsCertificate { certificate_chain: chain, private_key, ..Default::default() }))
+    };
+    let chain = || inline(&key.cert.pem());
+    for (proto, at, what) in [
+        (
+            certificate(file("/nonexistent/c"), file("/nonexistent/k")),
+            "tls_certificate.certificate_chain: ",
+            "/nonexistent/c",
+        ),
+        (certificate(chain(), file("/nonexistent/k")), "tls_certificate.private_key: ", "/nonexistent/k"),
+        (certificate(chain(), inline(&other.signing_key.serialize_pem())), "tls_certificate.private_key: ", "match"),
+        (certificate(chain(), None), "tls_certificate.private_key: ", "needed"),
+        (certificate(inline("x"), inline("y")), "tls_certificate.certificate_chain: ", "no PEM certificate"),
+        (secret(Type::GenericSecret(GenericSecret::default())), "generic_secret: ", "not supported"),
+        (secret(Type::SessionTicketKeys(Default::default())), "session_ticket_keys.keys: ", "needed"),
+    ] {
+        let found = problems(&proto);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(at) && found[0].contains(what), "{found:?}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_validation_context_are_told() {
+    let found = problems(&secret(Type::ValidationContext(CertificateValidationContext {
+        verify_certificate_spki: vec!["short".to_owned()],
+        verify_certificate_hash: vec!["zz".to_owned()],
+        match_typed_subject_alt_names: vec![SubjectAltNameMatcher::default()],
+        custom_validator_config: Some(Default::default()),
+        ..Default::default()
+    })));
+    assert_eq!(found.len(), 4, "{found:?}");
+}
