@@ -29,6 +29,9 @@ use super::validation::Validation;
 use super::verifier::ClientVerifier;
 use crate::telemetry::TlsInfo;
 
+/// Room for one read of a ClientHello, in bytes: with a post-quantum key share it has about 1,800.
+const HELLO_READ: usize = 4096;
+
 /// What a context is made of.
 #[derive(Debug)]
 pub struct DownstreamParams {
@@ -110,6 +113,8 @@ impl DownstreamTls {
                 // rustls says what is wrong with it, and tells the client.
                 Inspection::NotTls(_) => break &built.config,
                 Inspection::Incomplete => {
+                    // One read takes a usual ClientHello whole.
+                    peeked.reserve(HELLO_READ);
                     if tcp.read_buf(&mut peeked).await? == 0 {
                         return Err(TlsError::Closed);
                     }
@@ -216,6 +221,7 @@ impl DownstreamTls {
             .map_err(|e| unusable(e.to_string()))?
             .with_client_cert_verifier(client_auth)
             .with_cert_resolver(Arc::new(Chooser::new(certificates, params.full_scan)));
+        // rustls has one switch for all versions; BoringSSL goes by the client's order in TLS 1.3 in any case.
         config.ignore_client_order = !params.prefer_client_ciphers;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // One ticket serves a client that comes back; one that opens many connections gets another with each.

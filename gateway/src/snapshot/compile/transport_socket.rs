@@ -80,6 +80,12 @@ pub fn compile_downstream_tls(
         problems
             .push("common_tls_context", "no certificate: give tls_certificates or tls_certificate_sds_secret_configs");
     }
+    if !context.tls_certificates.is_empty() && !context.tls_certificate_sds_secret_configs.is_empty() {
+        problems.push(
+            "common_tls_context.tls_certificate_sds_secret_configs",
+            "cannot stand beside tls_certificates; give one or the other",
+        );
+    }
     if OcspStaplePolicy::try_from(proto.ocsp_staple_policy) != Ok(OcspStaplePolicy::LenientStapling) {
         problems.push("ocsp_staple_policy", "only LENIENT_STAPLING is supported: a staple is sent where there is one");
     }
