@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use weir_xds::problem::Problem;
-use weir_xds::resource::{Kind, Resource};
+use weir_xds::{Kind, Problem, Resource};
 
 /// All that one source has of one kind. What it had before and does not list now is gone.
 #[derive(Clone, Debug)]
