@@ -13,6 +13,7 @@ use super::config::{Balancer, LeastRequest};
 use super::edf::Schedule;
 use super::endpoint::{Endpoint, EndpointSet, Host, Priority, Source};
 use super::runtime::{Cluster, ClusterRuntime};
+use crate::telemetry::metrics::names::cluster as metric;
 
 /// What an attempt wants beside an endpoint. The default is that of a first attempt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +43,7 @@ pub enum NoEndpoint {
 /// The positions of one worker in the clusters it has used.
 #[derive(Debug)]
 pub struct WorkerClusters {
+    worker: usize,
     random: Cell<u64>,
     positions: RefCell<HashMap<u64, Positions, RandomState>>,
     /// Positions of removed clusters are looked for when there are so many.
@@ -63,21 +65,16 @@ enum Turns {
     Weighted(Schedule),
 }
 
-impl Default for WorkerClusters {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl WorkerClusters {
-    /// A worker that has used no cluster.
-    pub fn new() -> Self {
-        Self::seeded(RandomState::default().hash_one(0_u8))
+    /// A worker that has used no cluster; its metrics go into chunk `worker`.
+    pub fn new(worker: usize) -> Self {
+        Self::seeded(worker, RandomState::default().hash_one(worker))
     }
 
     /// The same, with all choices determined by `seed`.
-    pub fn seeded(seed: u64) -> Self {
+    pub fn seeded(worker: usize, seed: u64) -> Self {
         Self {
+            worker,
             random: Cell::new(seed),
             positions: RefCell::new(HashMap::with_hasher(RandomState::default())),
             prune_at: Cell::new(64),
@@ -94,7 +91,9 @@ impl WorkerClusters {
 
     /// Chooses an endpoint for one attempt.
     pub fn pick(&self, cluster: &Cluster, pick: &Pick<'_>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        let mut host = self.pick_once(cluster, pick)?;
+        let mut host = self.pick_once(cluster, pick).inspect_err(|_| {
+            cluster.runtime.metrics().chunk(self.worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
+        })?;
         if pick.avoid_tried && !pick.tried.is_empty() {
             for _ in 0..pick.reselect {
                 if !pick.tried.iter().any(|tried| Arc::ptr_eq(tried, &host.endpoint)) {
@@ -112,12 +111,14 @@ impl WorkerClusters {
             [only] if only.healthy_load == 100 && !only.panic => (0, Source::Healthy),
             priorities => {
                 let (at, source) = self.choose_priority(cluster, priorities, pick).ok_or(NoEndpoint::Unavailable)?;
-                match priorities.get(at) {
-                    Some(priority) if priority.panic && cluster.config.fail_traffic_on_panic => {
+                if priorities.get(at).is_some_and(|priority| priority.panic) {
+                    cluster.runtime.metrics().chunk(self.worker).inc(metric::LB_HEALTHY_PANIC);
+                    if cluster.config.fail_traffic_on_panic {
                         return Err(NoEndpoint::Panic);
                     }
-                    Some(priority) if priority.panic => (at, Source::All),
-                    _ => (at, source),
+                    (at, Source::All)
+                } else {
+                    (at, source)
                 }
             }
         };

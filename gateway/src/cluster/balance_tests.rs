@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::config::ClusterConfig;
 use super::super::endpoint::{Assignment, Health, HostSpec};
 use super::*;
+use crate::telemetry::metrics::{Registry, names};
 
 fn host(port: u16, weight: u32, health: Health, priority: u32) -> HostSpec {
     let address = ([127, 0, 0, 1], port).into();
@@ -15,9 +16,17 @@ fn healthy(port: u16, weight: u32) -> HostSpec {
     host(port, weight, Health::Healthy, 0)
 }
 
+fn make(config: ClusterConfig, transport: u64, assignment: Assignment, previous: Option<&Cluster>) -> Cluster {
+    let metrics = match previous {
+        Some(previous) => previous.runtime.metrics().clone(),
+        None => Registry::new(1).scope(names::Cluster, &*config.name),
+    };
+    Cluster::new(config, transport, assignment, metrics, previous)
+}
+
 fn cluster(balancer: Balancer, hosts: Vec<HostSpec>) -> Cluster {
     let config = ClusterConfig { balancer, ..ClusterConfig::new("c") };
-    Cluster::new(config, 0, Assignment { hosts, ..Assignment::default() }, None)
+    make(config, 0, Assignment { hosts, ..Assignment::default() }, None)
 }
 
 fn ports(worker: &WorkerClusters, cluster: &Cluster, count: usize) -> Vec<u16> {
@@ -38,7 +47,7 @@ fn endpoint(cluster: &Cluster, port: u16) -> Arc<Endpoint> {
 #[test]
 fn round_robin_goes_in_configured_order() {
     let cluster = cluster(Balancer::RoundRobin, vec![healthy(3, 1), healthy(1, 1), healthy(2, 1)]);
-    let picks = ports(&WorkerClusters::seeded(1), &cluster, 6);
+    let picks = ports(&WorkerClusters::seeded(1, 1), &cluster, 6);
     let start = [3, 1, 2].iter().position(|p| *p == picks[0]).unwrap();
     let expected: Vec<u16> = [3, 1, 2].into_iter().cycle().skip(start).take(6).collect();
     assert_eq!(picks, expected);
@@ -47,7 +56,7 @@ fn round_robin_goes_in_configured_order() {
 #[test]
 fn round_robin_follows_weights_exactly() {
     let cluster = cluster(Balancer::RoundRobin, vec![healthy(1, 1), healthy(2, 3)]);
-    let worker = WorkerClusters::seeded(2);
+    let worker = WorkerClusters::seeded(1, 2);
     ports(&worker, &cluster, 4);
     assert_eq!(counts(&worker, &cluster, 400), HashMap::from([(1, 100), (2, 300)]));
 }
@@ -55,7 +64,7 @@ fn round_robin_follows_weights_exactly() {
 #[test]
 fn random_is_even_and_ignores_weights() {
     let cluster = cluster(Balancer::Random, vec![healthy(1, 1), healthy(2, 100), healthy(3, 1)]);
-    let counts = counts(&WorkerClusters::seeded(3), &cluster, 30_000);
+    let counts = counts(&WorkerClusters::seeded(1, 3), &cluster, 30_000);
     assert!(counts.values().all(|n| (9_500..10_500).contains(n)), "{counts:?}");
 }
 
@@ -65,20 +74,20 @@ fn least_request_avoids_the_busy() {
     let hosts = || vec![healthy(1, 1), healthy(2, 1), healthy(3, 1)];
     let two = cluster(Balancer::LeastRequest(options), hosts());
     endpoint(&two, 1).stats.rq_active.store(5, Relaxed);
-    let counted = counts(&WorkerClusters::seeded(4), &two, 9_000);
+    let counted = counts(&WorkerClusters::seeded(1, 4), &two, 9_000);
     // The busy one is chosen only when both choices fall on it: 1 in 9.
     assert!((900..1_100).contains(&counted[&1]), "{counted:?}");
 
     let all = cluster(Balancer::LeastRequest(LeastRequest { full_scan: true, ..options }), hosts());
     endpoint(&all, 1).stats.rq_active.store(5, Relaxed);
     endpoint(&all, 2).stats.rq_active.store(1, Relaxed);
-    assert_eq!(counts(&WorkerClusters::seeded(5), &all, 100), HashMap::from([(3, 100)]));
+    assert_eq!(counts(&WorkerClusters::seeded(1, 5), &all, 100), HashMap::from([(3, 100)]));
 }
 
 #[test]
 fn least_request_with_differing_weights_goes_by_weight_over_load() {
     let cluster = cluster(Balancer::LeastRequest(LeastRequest::default()), vec![healthy(1, 1), healthy(2, 3)]);
-    let worker = WorkerClusters::seeded(6);
+    let worker = WorkerClusters::seeded(1, 6);
     ports(&worker, &cluster, 4);
     assert_eq!(counts(&worker, &cluster, 400)[&2], 300);
     endpoint(&cluster, 2).stats.rq_active.store(2, Relaxed);
@@ -92,17 +101,17 @@ fn unhealthy_endpoints_are_left_out_until_panic() {
     let hosts = |unhealthy: u16| {
         (0..10).map(|n| host(n, 1, if n < unhealthy { Health::Unhealthy } else { Health::Healthy }, 0)).collect()
     };
-    let worker = WorkerClusters::seeded(7);
+    let worker = WorkerClusters::seeded(1, 7);
     let picked = |cluster: &Cluster| counts(&worker, cluster, 1_000).len();
     assert_eq!(picked(&cluster(Balancer::RoundRobin, hosts(5))), 5);
     assert_eq!(picked(&cluster(Balancer::RoundRobin, hosts(6))), 10, "below half: panic");
     let mut config = ClusterConfig { fail_traffic_on_panic: true, ..ClusterConfig::new("c") };
     let assignment = Assignment { hosts: hosts(6), ..Assignment::default() };
-    let failing = Cluster::new(config, 0, assignment, None);
+    let failing = make(config, 0, assignment, None);
     assert_eq!(worker.pick(&failing, &Pick::default()).unwrap_err(), NoEndpoint::Panic);
     config = ClusterConfig { panic_threshold: 0, ..ClusterConfig::new("c") };
     let assignment = Assignment { hosts: hosts(10), ..Assignment::default() };
-    let none = Cluster::new(config, 0, assignment, None);
+    let none = make(config, 0, assignment, None);
     assert_eq!(worker.pick(&none, &Pick::default()).unwrap_err(), NoEndpoint::Unavailable);
     let empty = cluster(Balancer::Random, vec![]);
     assert_eq!(worker.pick(&empty, &Pick::default()).unwrap_err(), NoEndpoint::Unavailable);
@@ -114,7 +123,7 @@ fn degraded_endpoints_take_what_healthy_ones_cannot() {
         Balancer::RoundRobin,
         vec![healthy(1, 1), host(2, 1, Health::Degraded, 0), host(3, 1, Health::Degraded, 0), healthy(4, 1)],
     );
-    let counted = counts(&WorkerClusters::seeded(8), &cluster, 10_000);
+    let counted = counts(&WorkerClusters::seeded(1, 8), &cluster, 10_000);
     let on_healthy = counted[&1] + counted[&4];
     assert!((6_800..7_200).contains(&on_healthy), "half healthy at 1.4: 70 %, {counted:?}");
 }
@@ -127,14 +136,14 @@ fn priorities_fail_over_gradually() {
         .collect();
     let cluster = cluster(Balancer::RoundRobin, hosts);
     assert_eq!(cluster.endpoints.by_priority().count(), 3, "the empty one counts");
-    let counted = counts(&WorkerClusters::seeded(9), &cluster, 10_000);
+    let counted = counts(&WorkerClusters::seeded(1, 9), &cluster, 10_000);
     assert!((2_800..3_200).contains(&counted[&10]), "{counted:?}");
 }
 
 #[test]
 fn a_retry_looks_for_an_endpoint_not_tried() {
     let cluster = cluster(Balancer::RoundRobin, vec![healthy(1, 1), healthy(2, 1)]);
-    let worker = WorkerClusters::seeded(10);
+    let worker = WorkerClusters::seeded(1, 10);
     let tried = [endpoint(&cluster, 1)];
     for _ in 0..10 {
         let pick = Pick { tried: &tried, avoid_tried: true, reselect: 3, ..Pick::default() };
@@ -149,7 +158,7 @@ fn a_retry_looks_for_an_endpoint_not_tried() {
 fn a_retry_leaves_tried_priorities_out() {
     let hosts = vec![healthy(1, 1), host(2, 1, Health::Healthy, 1), host(3, 1, Health::Healthy, 2)];
     let cluster = cluster(Balancer::RoundRobin, hosts);
-    let worker = WorkerClusters::seeded(11);
+    let worker = WorkerClusters::seeded(1, 11);
     let next = |tried: &[u16], frequency: u32| {
         let tried: Vec<_> = tried.iter().map(|port| endpoint(&cluster, *port)).collect();
         let pick = Pick { tried: &tried, priority_update_frequency: frequency, ..Pick::default() };
@@ -169,14 +178,14 @@ fn endpoints_keep_their_state_over_updates() {
     let new = old.with_assignment(Assignment { hosts: vec![healthy(2, 5), healthy(3, 1)], ..Assignment::default() });
     assert!(Arc::ptr_eq(&endpoint(&old, 2), &endpoint(&new, 2)));
     assert!(Arc::ptr_eq(&old.runtime, &new.runtime));
-    let again = Cluster::new(
+    let again = make(
         ClusterConfig::new("c"),
         0,
         Assignment { hosts: vec![healthy(2, 1)], ..Assignment::default() },
         Some(&new),
     );
     assert!(Arc::ptr_eq(&endpoint(&again, 2), &endpoint(&new, 2)));
-    let other = Cluster::new(
+    let other = make(
         ClusterConfig::new("c"),
         1,
         Assignment { hosts: vec![healthy(2, 1)], ..Assignment::default() },
@@ -185,7 +194,7 @@ fn endpoints_keep_their_state_over_updates() {
     assert!(!Arc::ptr_eq(&endpoint(&other, 2), &endpoint(&new, 2)), "another transport: nothing is kept");
     assert!(!Arc::ptr_eq(&other.runtime, &new.runtime));
     // A worker starts anew with the new set, and forgets clusters that are gone.
-    let worker = WorkerClusters::seeded(12);
+    let worker = WorkerClusters::seeded(1, 12);
     assert_eq!(counts(&worker, &old, 10).len(), 2);
     assert_eq!(counts(&worker, &new, 60)[&2], 50);
     for n in 0..200 {
@@ -197,8 +206,8 @@ fn endpoints_keep_their_state_over_updates() {
 #[test]
 fn overload_is_shed_by_share() {
     let assignment = Assignment { hosts: vec![healthy(1, 1)], drop_per_million: 250_000, ..Assignment::default() };
-    let cluster = Cluster::new(ClusterConfig::new("c"), 0, assignment, None);
-    let worker = WorkerClusters::seeded(13);
+    let cluster = make(ClusterConfig::new("c"), 0, assignment, None);
+    let worker = WorkerClusters::seeded(1, 13);
     let shed = (0..10_000).filter(|_| cluster.endpoints.sheds(worker.random())).count();
     assert!((2_300..2_700).contains(&shed), "{shed}");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{RoutingPriority, Thresholds};
+use crate::tls::UpstreamTls;
 
 /// What a cluster is, apart from its endpoints. Shared by all versions of the cluster that differ in endpoints only.
 #[derive(Debug)]
@@ -26,9 +27,11 @@ pub struct ClusterConfig {
     /// By routing priority.
     pub breakers: [Thresholds; 2],
     /// Connections that one endpoint may have (`per_host_thresholds`), by routing priority.
-    pub endpoint_max_connections: [u32; 2],
+    pub max_connections_per_endpoint: [u32; 2],
     /// How much of a body is kept while the other side is slower, in bytes.
     pub buffer_limit: u32,
+    /// TLS towards its endpoints; `None` for cleartext.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Options of its sockets.
     pub socket: SocketOptions,
     /// HTTP towards its endpoints.
@@ -48,8 +51,9 @@ impl ClusterConfig {
             panic_threshold: 50,
             fail_traffic_on_panic: false,
             breakers: [Thresholds::default(), Thresholds::default()],
-            endpoint_max_connections: [u32::MAX; 2],
+            max_connections_per_endpoint: [u32::MAX; 2],
             buffer_limit: 1024 * 1024,
+            tls: None,
             socket: SocketOptions::default(),
             http: HttpOptions::default(),
         }
@@ -60,6 +64,14 @@ impl ClusterConfig {
         match priority {
             RoutingPriority::Default => &self.breakers[0],
             RoutingPriority::High => &self.breakers[1],
+        }
+    }
+
+    /// Connections that one endpoint may have.
+    pub fn endpoint_max_connections(&self, priority: RoutingPriority) -> u32 {
+        match priority {
+            RoutingPriority::Default => self.max_connections_per_endpoint[0],
+            RoutingPriority::High => self.max_connections_per_endpoint[1],
         }
     }
 }

@@ -1,11 +1,13 @@
 //! A cluster: its configuration, its endpoints, and what is in use of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::breaker::{BreakerKind, Counts, Permit, RoutingPriority};
 use super::config::ClusterConfig;
 use super::endpoint::{Assignment, EndpointSet};
+use crate::telemetry::metrics::names::{self, cluster as metric};
+use crate::telemetry::metrics::{Gauge, Scope};
 
 /// A cluster as one snapshot has it.
 #[derive(Debug)]
@@ -20,11 +22,22 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster; endpoints known to `previous` keep their state if it talked to them in the same way.
-    pub fn new(config: ClusterConfig, transport: u64, assignment: Assignment, previous: Option<&Self>) -> Self {
-        let previous = previous.filter(|p| p.runtime.transport == transport && p.config.name == config.name);
+    pub fn new(
+        config: ClusterConfig,
+        transport: u64,
+        assignment: Assignment,
+        metrics: Scope<names::Cluster>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let previous = previous.filter(|p| {
+            p.runtime.transport == transport && p.config.name == config.name && p.runtime.metrics.same(&metrics)
+        });
         let known = previous.map(|p| &*p.endpoints);
         let endpoints = Arc::new(EndpointSet::new(assignment, config.panic_threshold, known));
-        let runtime = previous.map_or_else(|| Arc::new(ClusterRuntime::new(transport)), |p| Arc::clone(&p.runtime));
+        let runtime = match previous {
+            Some(previous) => Arc::clone(&previous.runtime),
+            None => Arc::new(ClusterRuntime::new(transport, metrics)),
+        };
         Self { config: Arc::new(config), endpoints, runtime }
     }
 
@@ -53,6 +66,36 @@ impl Cluster {
         counts.take(kind, counts.limit(kind, self.config.thresholds(priority)), always)
     }
 
+    /// Brings the gauges up to date that follow from what is here: endpoints and circuit breakers. For the admin
+    /// interface, before it shows metrics, and for whoever has put a cluster into service.
+    pub fn publish_gauges(&self) {
+        let metrics = self.runtime.metrics();
+        let (healthy, degraded) = self.endpoints.available();
+        metrics.set(metric::MEMBERSHIP_TOTAL, self.endpoints.hosts().len() as u64);
+        metrics.set(metric::MEMBERSHIP_HEALTHY, healthy as u64);
+        metrics.set(metric::MEMBERSHIP_DEGRADED, degraded as u64);
+        let heaviest = self.endpoints.hosts().iter().map(|host| host.weight).max();
+        metrics.set(metric::MAX_HOST_WEIGHT, heaviest.unwrap_or(0).into());
+
+        let all = || RoutingPriority::ALL.into_iter().flat_map(|p| BreakerKind::ALL.into_iter().map(move |k| (p, k)));
+        let any_open = all().any(|(priority, kind)| self.is_open(kind, priority));
+        let tracked = RoutingPriority::ALL.into_iter().any(|p| self.config.thresholds(p).track_remaining);
+        if !any_open && !tracked && !self.runtime.breakers_shown.load(Relaxed) {
+            return;
+        }
+        self.runtime.breakers_shown.store(true, Relaxed);
+        for (priority, kind) in all() {
+            let (open, remaining) = gauges_of(priority, kind);
+            metrics.set(open, self.is_open(kind, priority).into());
+            let thresholds = self.config.thresholds(priority);
+            if thresholds.track_remaining {
+                let counts = self.runtime.counts(priority);
+                let left = counts.limit(kind, thresholds).saturating_sub(counts.used(kind));
+                metrics.set(remaining, left.into());
+            }
+        }
+    }
+
     /// Whether a circuit breaker lets nothing more through.
     pub fn is_open(&self, kind: BreakerKind, priority: RoutingPriority) -> bool {
         let counts = self.runtime.counts(priority);
@@ -68,11 +111,20 @@ pub struct ClusterRuntime {
     /// Hash of what decides how its endpoints are talked to.
     transport: u64,
     counts: [Counts; 2],
+    metrics: Scope<names::Cluster>,
+    /// Whether gauges of circuit breakers were set other than 0.
+    breakers_shown: AtomicBool,
 }
 
 impl ClusterRuntime {
-    fn new(transport: u64) -> Self {
-        Self { id: next_id(), transport, counts: Default::default() }
+    fn new(transport: u64, metrics: Scope<names::Cluster>) -> Self {
+        let breakers_shown = AtomicBool::new(false);
+        Self { id: next_id(), transport, counts: Default::default(), metrics, breakers_shown }
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Scope<names::Cluster> {
+        &self.metrics
     }
 
     /// How many units of a breaker are in use.
@@ -89,6 +141,34 @@ impl ClusterRuntime {
         match priority {
             RoutingPriority::Default => &self.counts[0],
             RoutingPriority::High => &self.counts[1],
+        }
+    }
+}
+
+/// The gauges of a circuit breaker: whether it is open, and what is left.
+fn gauges_of(priority: RoutingPriority, kind: BreakerKind) -> (Gauge<names::Cluster>, Gauge<names::Cluster>) {
+    use BreakerKind::{Connections, Pending, Requests, Retries};
+    use RoutingPriority::{Default, High};
+    match (priority, kind) {
+        (Default, Connections) => {
+            (metric::CIRCUIT_BREAKERS_DEFAULT_CX_OPEN, metric::CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX)
+        }
+        (Default, Pending) => {
+            (metric::CIRCUIT_BREAKERS_DEFAULT_RQ_PENDING_OPEN, metric::CIRCUIT_BREAKERS_DEFAULT_REMAINING_PENDING)
+        }
+        (Default, Requests) => {
+            (metric::CIRCUIT_BREAKERS_DEFAULT_RQ_OPEN, metric::CIRCUIT_BREAKERS_DEFAULT_REMAINING_RQ)
+        }
+        (Default, Retries) => {
+            (metric::CIRCUIT_BREAKERS_DEFAULT_RQ_RETRY_OPEN, metric::CIRCUIT_BREAKERS_DEFAULT_REMAINING_RETRIES)
+        }
+        (High, Connections) => (metric::CIRCUIT_BREAKERS_HIGH_CX_OPEN, metric::CIRCUIT_BREAKERS_HIGH_REMAINING_CX),
+        (High, Pending) => {
+            (metric::CIRCUIT_BREAKERS_HIGH_RQ_PENDING_OPEN, metric::CIRCUIT_BREAKERS_HIGH_REMAINING_PENDING)
+        }
+        (High, Requests) => (metric::CIRCUIT_BREAKERS_HIGH_RQ_OPEN, metric::CIRCUIT_BREAKERS_HIGH_REMAINING_RQ),
+        (High, Retries) => {
+            (metric::CIRCUIT_BREAKERS_HIGH_RQ_RETRY_OPEN, metric::CIRCUIT_BREAKERS_HIGH_REMAINING_RETRIES)
         }
     }
 }

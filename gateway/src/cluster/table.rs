@@ -115,9 +115,12 @@ mod tests {
     use super::super::config::ClusterConfig;
     use super::super::endpoint::Assignment;
     use super::*;
+    use crate::telemetry::metrics::Registry;
+    use crate::telemetry::metrics::names;
 
     fn cluster(name: &str) -> Arc<Cluster> {
-        Arc::new(Cluster::new(ClusterConfig::new(name), 0, Assignment::default(), None))
+        let metrics = Registry::new(1).scope(names::Cluster, name);
+        Arc::new(Cluster::new(ClusterConfig::new(name), 0, Assignment::default(), metrics, None))
     }
 
     #[test]

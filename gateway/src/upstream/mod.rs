@@ -1,6 +1,15 @@
 //! Sending one request to one endpoint: per-worker pools, connecting, HTTP/1.
 
+mod connect;
+mod connection;
+mod error;
 pub mod h1;
+mod pool;
+mod pools;
 pub mod wire;
 
+pub use connection::Connection;
+pub use error::UpstreamError;
+pub use pool::Lease;
+pub use pools::{Acquire, Pools};
 pub use wire::Wire;

@@ -1,0 +1,64 @@
+//! An HTTP/1 connection to an endpoint, and its place in the counts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use super::Wire;
+use super::pool::Pool;
+use crate::cluster::RoutingPriority;
+use crate::telemetry::TlsInfo;
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its bytes, with their buffers.
+    pub wire: Wire,
+    /// Our end of it.
+    pub local: Option<SocketAddr>,
+    /// What its handshake settled.
+    pub tls: Option<Rc<TlsInfo>>,
+    /// Requests that went over it, with the one that has it now.
+    pub(super) requests: u32,
+    pub(super) slot: Slot,
+}
+
+impl Connection {
+    /// Whether it idles as it should: open, and without input that nobody asked for. Costs no system call unless the
+    /// socket was reported readable.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match self.wire.io_mut().try_read(&mut [0; 1]) {
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Ok(_) => false,
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// We closed it.
+    Local,
+    /// The endpoint closed or broke it.
+    Remote,
+}
+
+/// The place of a connection in the counts of its pool, endpoint and cluster, from before it is connected to its end.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) pool: Weak<Pool>,
+    pub(super) priority: RoutingPriority,
+    pub(super) opened: Instant,
+    pub(super) end: End,
+    /// Whether a request was on it when it ended.
+    pub(super) in_use: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.closed(self);
+        }
+    }
+}

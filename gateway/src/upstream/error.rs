@@ -1,0 +1,90 @@
+//! Why an endpoint could not be reached.
+
+use std::io;
+
+use crate::cluster::BreakerKind;
+use crate::telemetry::ResponseFlags;
+
+/// No connection to send a request over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// The cluster has as much in use as it may have.
+    #[error("circuit breaker open: too many {0:?}")]
+    Overflow(BreakerKind),
+    /// The endpoint does not take connections, or cannot be reached.
+    #[error("{reason}")]
+    Connect {
+        /// In Envoy's words, such as `delayed connect error: Connection refused`.
+        reason: String,
+    },
+    /// TCP and TLS together took longer than `connect_timeout`.
+    #[error("no connection within connect_timeout")]
+    Timeout,
+    /// The endpoint was reached, but the TLS handshake failed.
+    #[error("{reason}")]
+    Tls {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl UpstreamError {
+    /// The socket could not even start to connect.
+    pub(super) fn immediate(error: &io::Error) -> Self {
+        Self::Connect { reason: format!("immediate connect error: {}", system_text(error)) }
+    }
+
+    /// The endpoint, or the network, refused.
+    pub(super) fn delayed(error: &io::Error) -> Self {
+        Self::Connect { reason: format!("delayed connect error: {}", system_text(error)) }
+    }
+
+    /// What the log shows.
+    pub fn flag(&self) -> ResponseFlags {
+        match self {
+            Self::Overflow(_) => ResponseFlags::UPSTREAM_OVERFLOW,
+            Self::Connect { .. } | Self::Timeout | Self::Tls { .. } => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        }
+    }
+
+    /// Envoy's name of it, as in `reset reason: remote connection failure`; with underscores in details.
+    pub fn reset_reason(&self) -> &'static str {
+        match self {
+            Self::Overflow(_) => "overflow",
+            Self::Connect { .. } | Self::Tls { .. } => "remote connection failure",
+            Self::Timeout => "connection timeout",
+        }
+    }
+
+    /// What the transport has to say (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`); empty if nothing.
+    pub fn transport_failure(&self) -> &str {
+        match self {
+            Self::Connect { reason } | Self::Tls { reason } => reason,
+            Self::Overflow(_) | Self::Timeout => "",
+        }
+    }
+}
+
+/// The system's words alone, as strerror has them.
+fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text.get(..end).map(str::to_owned).unwrap_or_default(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speaks_as_envoy_does() {
+        let refused = UpstreamError::delayed(&io::Error::from_raw_os_error(111));
+        assert_eq!(refused.transport_failure(), "delayed connect error: Connection refused");
+        assert_eq!(refused.reset_reason(), "remote connection failure");
+        assert_eq!(refused.flag(), ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+        let overflow = UpstreamError::Overflow(BreakerKind::Pending);
+        assert_eq!((overflow.reset_reason(), overflow.transport_failure()), ("overflow", ""));
+    }
+}

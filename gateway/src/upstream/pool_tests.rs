@@ -1,0 +1,316 @@
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::cluster::{
+    Assignment, BreakerKind, ClusterConfig, Health, HostSpec, HttpOptions, SocketOptions, TcpKeepalive, Thresholds,
+};
+use crate::telemetry::metrics::names::{self, cluster as metric};
+use crate::telemetry::metrics::{Counter, Registry};
+
+const DEFAULT: RoutingPriority = RoutingPriority::Default;
+
+struct Bench {
+    listener: TcpListener,
+    cluster: Arc<Cluster>,
+    pools: Pools,
+}
+
+impl Bench {
+    async fn new(edit: impl FnOnce(&mut ClusterConfig)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cluster = cluster(listener.local_addr().unwrap(), edit);
+        Self { listener, cluster, pools: Pools::new(1) }
+    }
+
+    async fn acquire(&self) -> Result<Lease, UpstreamError> {
+        acquire(&self.pools, &self.cluster).await
+    }
+
+    async fn accept(&self) -> TcpStream {
+        self.listener.accept().await.unwrap().0
+    }
+
+    fn count(&self, id: Counter<names::Cluster>) -> u64 {
+        self.cluster.runtime.metrics().counter(id)
+    }
+
+    fn in_use(&self, kind: BreakerKind) -> u32 {
+        self.cluster.runtime.used(kind, DEFAULT)
+    }
+}
+
+fn cluster(address: SocketAddr, edit: impl FnOnce(&mut ClusterConfig)) -> Arc<Cluster> {
+    let mut config = ClusterConfig::new("c");
+    edit(&mut config);
+    let host = HostSpec { address, hostname: "".into(), weight: 1, health: Health::Healthy, priority: 0, locality: 0 };
+    let assignment = Assignment { hosts: vec![host], ..Assignment::default() };
+    let metrics = Registry::new(1).scope(names::Cluster, "c");
+    Arc::new(Cluster::new(config, 0, assignment, metrics, None))
+}
+
+async fn acquire(pools: &Pools, cluster: &Arc<Cluster>) -> Result<Lease, UpstreamError> {
+    let endpoint = &cluster.endpoints.hosts()[0].endpoint;
+    pools.acquire(Acquire { cluster, endpoint, priority: DEFAULT, host: b"a.test" }).await
+}
+
+fn thresholds(edit: impl FnOnce(&mut Thresholds)) -> impl FnOnce(&mut ClusterConfig) {
+    |config| edit(&mut config.breakers[0])
+}
+
+async fn closed(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn a_released_connection_is_used_again_and_a_dropped_one_is_closed() {
+    let bench = Bench::new(|_| {}).await;
+    let first = bench.acquire().await.unwrap();
+    let mut server = bench.accept().await;
+    assert!(first.fresh());
+    let local = first.local.unwrap();
+    assert_eq!(local, server.peer_addr().unwrap());
+    let stats = &first.endpoint().clone().stats;
+    assert_eq!(bench.in_use(BreakerKind::Requests), 1);
+    first.release(Instant::now());
+    assert_eq!((bench.in_use(BreakerKind::Requests), bench.in_use(BreakerKind::Connections)), (0, 1));
+
+    let mut second = bench.acquire().await.unwrap();
+    assert!(!second.fresh());
+    assert_eq!(second.local.unwrap(), local);
+    second.wire.io_mut().write_all(b"x").await.unwrap();
+    assert_eq!(server.read_u8().await.unwrap(), b'x');
+    drop(second);
+    assert!(closed(&mut server).await);
+    for kind in BreakerKind::ALL {
+        assert_eq!(bench.in_use(kind), 0, "{kind:?}");
+    }
+    assert_eq!(stats.rq_total.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(stats.cx_active.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
+    assert_eq!(bench.count(metric::UPSTREAM_RQ_TOTAL), 2);
+    assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ), 1);
+    assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_CX_ACTIVE), 0);
+    assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_RQ_ACTIVE), 0);
+}
+
+#[tokio::test]
+async fn the_newest_idle_connection_is_taken_first() {
+    let bench = Bench::new(|_| {}).await;
+    let (a, b) = (bench.acquire().await.unwrap(), bench.acquire().await.unwrap());
+    let newest = b.local;
+    a.release(Instant::now());
+    b.release(Instant::now());
+    assert_eq!(bench.acquire().await.unwrap().local, newest);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_endpoint_closed_or_wrote_to_is_not_used() {
+    for unsolicited in [false, true] {
+        let bench = Bench::new(|_| {}).await;
+        let first = bench.acquire().await.unwrap();
+        let mut server = bench.accept().await;
+        if unsolicited {
+            server.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        } else {
+            drop(server);
+        }
+        first.wire.io().readable().await.unwrap();
+        first.release(Instant::now());
+        assert!(bench.acquire().await.unwrap().fresh(), "unsolicited bytes: {unsolicited}");
+        assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), 1);
+    }
+}
+
+#[tokio::test]
+async fn leftover_input_closes_the_connection() {
+    let bench = Bench::new(|_| {}).await;
+    let mut lease = bench.acquire().await.unwrap();
+    lease.wire.input.extend_from_slice(b"HTTP/1.1 200 OK");
+    lease.release(Instant::now());
+    assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_in_time() {
+    let bench = Bench::new(|config| config.http.idle_timeout = Some(Duration::from_millis(20))).await;
+    let lease = bench.acquire().await.unwrap();
+    let mut server = bench.accept().await;
+    lease.release(Instant::now());
+    tokio::select! {
+        () = bench.pools.maintain() => unreachable!("the pools live"),
+        end = closed(&mut server) => assert!(end),
+    }
+    assert_eq!(bench.count(metric::UPSTREAM_CX_IDLE_TIMEOUT), 1);
+    assert!(bench.pools.0.pools.borrow().is_empty(), "an empty pool goes, too");
+}
+
+#[tokio::test]
+async fn connections_of_a_removed_endpoint_are_closed() {
+    let mut bench = Bench::new(|_| {}).await;
+    let lease = bench.acquire().await.unwrap();
+    let mut server = bench.accept().await;
+    lease.release(Instant::now());
+    bench.cluster = Arc::new(bench.cluster.with_assignment(Assignment::default()));
+    let maintain = bench.pools.maintain();
+    tokio::select! {
+        () = maintain => unreachable!("the pools live"),
+        end = closed(&mut server) => assert!(end),
+    }
+    let maintain = bench.pools.maintain();
+    drop(bench);
+    maintain.await;
+}
+
+#[tokio::test]
+async fn a_connection_carries_so_many_requests() {
+    let bench = Bench::new(|config| config.http.max_requests_per_connection = 2).await;
+    bench.acquire().await.unwrap().release(Instant::now());
+    let second = bench.acquire().await.unwrap();
+    assert!(!second.fresh());
+    second.release(Instant::now());
+    assert!(bench.acquire().await.unwrap().fresh());
+    assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_REQUESTS), 1);
+}
+
+#[tokio::test]
+async fn a_connection_lives_for_so_long() {
+    let bench = Bench::new(|config| {
+        config.http = HttpOptions { max_connection_duration: Some(Duration::from_secs(60)), ..HttpOptions::default() };
+    })
+    .await;
+    let lease = bench.acquire().await.unwrap();
+    lease.release(Instant::now() + Duration::from_secs(61));
+    assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+    assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_DURATION_REACHED), 1);
+}
+
+#[tokio::test]
+async fn beyond_the_limit_of_connections_requests_wait_for_one() {
+    let bench = Bench::new(thresholds(|t| t.max_connections = 1)).await;
+    let first = bench.acquire().await.unwrap();
+    let local = first.local;
+    let mut second = std::pin::pin!(bench.acquire());
+    assert!(poll_once(second.as_mut()).await.is_none());
+    assert_eq!(bench.in_use(BreakerKind::Pending), 1);
+    first.release(Instant::now());
+    let second = second.await.unwrap();
+    assert_eq!((second.fresh(), second.local), (false, local));
+    assert_eq!(bench.in_use(BreakerKind::Pending), 0);
+    assert_eq!(bench.count(metric::UPSTREAM_CX_OVERFLOW), 1);
+
+    // A connection that is closed gives its place to the one that waits, also when the first of them has given up.
+    let mut gives_up = Box::pin(bench.acquire());
+    assert!(poll_once(gives_up.as_mut()).await.is_none());
+    let mut waits = std::pin::pin!(bench.acquire());
+    assert!(poll_once(waits.as_mut()).await.is_none());
+    drop(second);
+    drop(gives_up);
+    assert!(waits.await.unwrap().fresh());
+}
+
+#[tokio::test]
+async fn open_breakers_refuse() {
+    let bench = Bench::new(thresholds(|t| t.max_pending = 0)).await;
+    assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Pending));
+    assert_eq!(bench.count(metric::UPSTREAM_RQ_PENDING_OVERFLOW), 1);
+
+    let bench = Bench::new(thresholds(|t| t.max_requests = 1)).await;
+    let first = bench.acquire().await.unwrap();
+    assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Requests));
+    assert_eq!(bench.in_use(BreakerKind::Connections), 2, "the connection is kept");
+    first.release(Instant::now());
+    assert!(!bench.acquire().await.unwrap().fresh());
+}
+
+#[tokio::test]
+async fn connections_per_endpoint_are_limited() {
+    let bench = Bench::new(|config| config.max_connections_per_endpoint[0] = 1).await;
+    let first = bench.acquire().await.unwrap();
+    let mut second = std::pin::pin!(bench.acquire());
+    assert!(poll_once(second.as_mut()).await.is_none());
+    first.release(Instant::now());
+    assert!(!second.await.unwrap().fresh());
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_so() {
+    let bench = Bench::new(|_| {}).await;
+    let (cluster, pools) = (bench.cluster.clone(), bench.pools.clone());
+    drop(bench.listener);
+    let error = acquire(&pools, &cluster).await.unwrap_err();
+    assert_eq!(error.transport_failure(), "delayed connect error: Connection refused");
+    assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_FAIL), 1);
+    assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
+    assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_times_out() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let cluster = cluster(listener.local_addr().unwrap(), |c| c.connect_timeout = Duration::from_millis(50));
+    let pools = Pools::new(1);
+    // Nobody accepts: the kernel takes a few, then leaves the rest without an answer.
+    let mut taken = Vec::new();
+    let error = loop {
+        match acquire(&pools, &cluster).await {
+            Ok(lease) => taken.push(lease),
+            Err(error) => break error,
+        }
+        assert!(taken.len() < 16, "the backlog has an end");
+    };
+    assert_eq!(error, UpstreamError::Timeout);
+    assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_TIMEOUT), 1);
+}
+
+#[tokio::test]
+async fn sockets_have_their_options() {
+    let keepalive =
+        TcpKeepalive { probes: Some(3), time: Some(Duration::from_secs(7)), interval: Some(Duration::from_secs(2)) };
+    let source = "127.0.0.2:0".parse().unwrap();
+    let bench = Bench::new(|config| {
+        config.socket = SocketOptions { source: Some(source), keepalive: Some(keepalive) };
+    })
+    .await;
+    let lease = bench.acquire().await.unwrap();
+    let tcp = lease.wire.io().tcp();
+    assert!(tcp.nodelay().unwrap());
+    let socket = socket2::SockRef::from(tcp);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+    assert_eq!(lease.local.unwrap().ip(), source.ip());
+}
+
+#[test]
+fn the_server_name_is_the_host_without_its_port() {
+    let rows: &[(&[u8], Option<&str>)] = &[
+        (b"Shop.Example", Some("shop.example")),
+        (b"shop.example:8443", Some("shop.example")),
+        (b"10.0.0.1", None),
+        (b"10.0.0.1:443", None),
+        (b"[::1]:443", None),
+        (b"", None),
+        (b"\xff", None),
+    ];
+    for (host, expected) in rows {
+        assert_eq!(server_name(host).as_deref(), *expected, "{host:?}");
+    }
+}
+
+/// Polls once.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,179 @@
+//! All pools of one worker.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use tokio::sync::Notify;
+
+use super::error::UpstreamError;
+use super::pool::{Lease, Pool};
+use crate::cluster::{Cluster, Endpoint, RoutingPriority};
+
+/// The connections of one worker to all endpoints. A pool is made at its first request and dropped when it is empty.
+#[derive(Clone, Debug)]
+pub struct Pools(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    worker: usize,
+    /// By the id of the endpoint.
+    pools: RefCell<PoolMap<u64>>,
+    /// Where requests determine the SNI: by the id of the endpoint and the SNI.
+    named: RefCell<HashMap<u64, PoolMap<Box<str>>, RandomState>>,
+    reaper: Rc<Reaper>,
+}
+
+type PoolMap<K> = HashMap<K, Rc<Pool>, RandomState>;
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquire<'a> {
+    /// The endpoint's cluster.
+    pub cluster: &'a Arc<Cluster>,
+    /// Where to.
+    pub endpoint: &'a Arc<Endpoint>,
+    /// Whose circuit breakers count.
+    pub priority: RoutingPriority,
+    /// Host of the request: the SNI where the cluster has `auto_sni`.
+    pub host: &'a [u8],
+}
+
+impl Pools {
+    /// Pools of one worker, whose metrics go into chunk `worker`. [`Self::maintain`] is to run beside them.
+    pub fn new(worker: usize) -> Self {
+        let reaper = Rc::new(Reaper { wake: Notify::new(), planned: Cell::new(None) });
+        Self(Rc::new(Inner { worker, pools: RefCell::default(), named: RefCell::default(), reaper }))
+    }
+
+    /// A connection for one request: an idle one, or a new one.
+    pub async fn acquire(&self, wanted: Acquire<'_>) -> Result<Lease, UpstreamError> {
+        let Acquire { cluster, endpoint, priority, host } = wanted;
+        let server_name = match &cluster.config.tls {
+            Some(_) if cluster.config.http.auto_sni => server_name(host),
+            _ => None,
+        };
+        let pool = match server_name {
+            None => self.pool(cluster, endpoint),
+            Some(name) => self.named_pool(cluster, endpoint, &name),
+        };
+        if let Some(lease) = pool.checkout(cluster, endpoint, priority)? {
+            return Ok(lease);
+        }
+        // Boxed: the path above is the common one, and a request's future need not have room for this.
+        Box::pin(pool.establish(Arc::clone(cluster), Arc::clone(endpoint), priority)).await
+    }
+
+    /// Closes idle connections whose time has come, until the pools are dropped. One task for all of them.
+    pub fn maintain(&self) -> impl Future<Output = ()> + use<> {
+        let (inner, reaper) = (Rc::downgrade(&self.0), Rc::clone(&self.0.reaper));
+        async move {
+            loop {
+                reaper.sleep().await;
+                let Some(inner) = Weak::upgrade(&inner) else { return };
+                let now = Instant::now();
+                reaper.planned.set(inner.reap(now));
+            }
+        }
+    }
+
+    fn pool(&self, cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        let mut pools = self.0.pools.borrow_mut();
+        let pool = pools
+            .entry(endpoint.id)
+            .or_insert_with(|| Pool::new(self.0.worker, cluster, endpoint, None, Rc::clone(&self.0.reaper)));
+        Rc::clone(pool)
+    }
+
+    fn named_pool(&self, cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>, name: &str) -> Rc<Pool> {
+        let mut named = self.0.named.borrow_mut();
+        let pools = named.entry(endpoint.id).or_default();
+        if let Some(pool) = pools.get(name) {
+            return Rc::clone(pool);
+        }
+        let reaper = Rc::clone(&self.0.reaper);
+        let pool = Pool::new(self.0.worker, cluster, endpoint, Some(name.into()), reaper);
+        pools.insert(name.into(), Rc::clone(&pool));
+        // Names are the clients' choice: those whose connection failed must not pile up until something idles.
+        self.0.reaper.wake_by(Instant::now() + Reaper::PERIOD);
+        pool
+    }
+}
+
+/// The host without its port, as a server name; `None` for an address, which is never sent as one.
+fn server_name(host: &[u8]) -> Option<String> {
+    let host = std::str::from_utf8(host).ok()?;
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
+    (!name.is_empty() && !address).then(|| name.to_ascii_lowercase())
+}
+
+impl Inner {
+    /// Returns when to look again; `None` if nothing idles.
+    fn reap(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut reap = |pool: &mut Rc<Pool>| {
+            let again = pool.reap(now);
+            next = [next, again].into_iter().flatten().min();
+            !pool.is_unused()
+        };
+        self.pools.borrow_mut().retain(|_, pool| reap(pool));
+        self.named.borrow_mut().retain(|_, pools| {
+            pools.retain(|_, pool| reap(pool));
+            !pools.is_empty()
+        });
+        next
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Lets `maintain` see that they are gone.
+        self.reaper.wake.notify_one();
+    }
+}
+
+/// When idle connections are looked at next.
+#[derive(Debug)]
+pub(super) struct Reaper {
+    wake: Notify,
+    planned: Cell<Option<Instant>>,
+}
+
+impl Reaper {
+    /// While something idles, connections that endpoints have closed are looked for so often. Nothing waits for them in
+    /// between: a request that comes across one drops it.
+    pub(super) const PERIOD: Duration = Duration::from_secs(1);
+
+    /// Something at `at` needs to be looked at. Costs nothing if an earlier look is planned.
+    pub(super) fn wake_by(&self, at: Instant) {
+        if self.planned.get().is_none_or(|planned| at < planned) {
+            self.planned.set(Some(at));
+            self.wake.notify_one();
+        }
+    }
+
+    /// Until the planned time, or until the plan changes.
+    async fn sleep(&self) {
+        match self.planned.get() {
+            None => self.wake.notified().await,
+            Some(at) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(at.into()) => {}
+                    () = self.wake.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
