@@ -4,7 +4,9 @@
 //! wants done at another time it asks of the stream ([`Stream::request_effect`]), and the driver does it when no
 //! callback is running.
 
+pub mod buffer;
 pub mod chain;
+pub mod header_mutation;
 pub mod stream;
 
 pub use chain::{Chain, Direction, Out};

@@ -26,6 +26,8 @@ impl Stream {
             response: None,
             response_body: BodyBuf::new(),
             response_trailers: None,
+            request_left: false,
+            response_left: false,
             info,
             effects: Vec::new(),
             buffer_limit: StreamState::DEFAULT_BUFFER_LIMIT,
@@ -77,6 +79,10 @@ pub struct StreamState {
     pub response_body: BodyBuf,
     /// Trailers of the response.
     pub response_trailers: Option<HeaderMap>,
+    /// The request's head has left the chain: changes of it come too late. Set by the chain.
+    pub request_left: bool,
+    /// As `request_left`.
+    pub response_left: bool,
     /// What is known of the stream.
     pub info: StreamInfo,
     /// What filters asked for outside of their callbacks; the driver takes and applies them.

@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::h1::HeadLimits;
-use crate::http::path::PathOptions;
+use crate::http::path::PathRules;
 use crate::snapshot::compile::filter::HttpFilters;
 use crate::snapshot::compile::route::RouteConfig;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::{Scope, names};
+use crate::telemetry::metrics::Scope;
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, ready to serve.
 #[derive(Debug)]
 pub struct ConnectionManager {
     /// Counters under `http.<stat_prefix>.`.
-    pub scope: Scope<names::Http>,
+    pub scope: Arc<Scope>,
     /// Which protocol its connections speak.
     pub codec: Codec,
     /// Where its routes are.
@@ -37,7 +37,7 @@ pub struct ConnectionManager {
     /// Rules of `x-request-id`.
     pub request_id: RequestId,
     /// How the path is made canonical.
-    pub path: PathOptions,
+    pub path: PathRules,
     /// How the host is made canonical.
     pub host: HostRules,
     /// HTTP/1 settings.

@@ -147,8 +147,12 @@ impl<F: HttpFilter> Chain<F> {
             }
         }
         let end = end && added_at.is_none();
-        if direction == Direction::Response {
-            self.response_phase = ResponsePhase::Sent;
+        match direction {
+            Direction::Request => self.stream.edit().request_left = true,
+            Direction::Response => {
+                self.stream.edit().response_left = true;
+                self.response_phase = ResponsePhase::Sent;
+            }
         }
         self.flow_mut(direction).complete |= end;
         self.out.push_back(Out::Headers(direction, end));

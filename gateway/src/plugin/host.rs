@@ -1,0 +1,307 @@
+//! The gateway's side of an instance: where host calls of a guest end.
+//!
+//! Nothing here acts on a stream's course. What a guest asks for is noted in its [`Context`]; the filter takes the notes
+//! when the callback has returned. Streams are borrowed for the length of one method.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use weir_wasm::{
+    BufferEdit, BufferType, ContextId, Host, LocalResponse, LogLevel, MapType, Pairs, PairsBuffer, PropertyPath,
+    Status, StreamType,
+};
+
+use super::context::{Context, Contexts, Phase};
+use super::fields::{Fields, reply_headers};
+use super::load::Identity;
+use super::properties;
+use crate::filter::{LocalReply, StreamState};
+use crate::http::{BodyBuf, HeaderMap};
+use crate::telemetry::metrics::{
+    Scope,
+    names::{Wasm, wasm},
+};
+
+/// The root context of every instance.
+pub(super) const ROOT: ContextId = 1;
+
+/// Largest body that a guest may build up in a buffer, in bytes.
+const MAX_BODY: usize = 64 << 20;
+
+/// Log lines per second of one instance; more are dropped and counted.
+const LOG_LINES_PER_SECOND: u32 = 1000;
+
+/// The gateway's side of one instance.
+pub(super) struct Bridge {
+    identity: Arc<Identity>,
+    metrics: Scope<Wasm>,
+    worker: usize,
+    pub(super) contexts: Contexts,
+    log_second: Instant,
+    log_lines: u32,
+}
+
+impl Bridge {
+    pub(super) fn new(identity: Arc<Identity>, metrics: Scope<Wasm>, worker: usize) -> Self {
+        Self { identity, metrics, worker, contexts: Contexts::default(), log_second: Instant::now(), log_lines: 0 }
+    }
+
+    fn context(&mut self, id: ContextId) -> Result<&mut Context, Status> {
+        self.contexts.get_mut(id).ok_or(Status::NotFound)
+    }
+
+    /// Runs `edit` on a map of fields that may be changed now.
+    fn edit_fields(
+        &mut self,
+        id: ContextId,
+        map: MapType,
+        edit: impl FnOnce(&mut Fields<'_>) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let clears_route = self.identity.clears_route_on_write;
+        let context = self.context(id).map_err(|_| Status::BadArgument)?;
+        let mut state = context.stream.edit();
+        let too_late = match map {
+            MapType::RequestHeaders => state.request_left,
+            MapType::ResponseHeaders => state.response_left,
+            _ => false,
+        };
+        if too_late || context.phase == Phase::Log {
+            return Err(Status::BadArgument);
+        }
+        // A guest makes trailers by writing to them when it was told the end of the body.
+        match (map, context.phase) {
+            (MapType::RequestTrailers, Phase::RequestBody { end: true }) => {
+                state.request_trailers.get_or_insert_with(HeaderMap::new);
+            }
+            (MapType::ResponseTrailers, Phase::ResponseBody { end: true }) => {
+                state.response_trailers.get_or_insert_with(HeaderMap::new);
+            }
+            _ => {}
+        }
+        let mut fields = Fields::of(&mut state, map).ok_or(Status::BadArgument)?;
+        edit(&mut fields)?;
+        if clears_route && map == MapType::RequestHeaders {
+            state.clear_route_cache = true;
+        }
+        Ok(())
+    }
+}
+
+impl Host for Bridge {
+    fn has_context(&self, context: ContextId) -> bool {
+        context == ROOT || self.contexts.contains(context)
+    }
+
+    fn header(&mut self, context: ContextId, map: MapType, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        let mut state = self.context(context)?.stream.edit();
+        Fields::of(&mut state, map).ok_or(Status::NotFound)?.value(name, value)
+    }
+
+    fn headers(&mut self, context: ContextId, map: MapType, pairs: &mut PairsBuffer) -> Result<(), Status> {
+        let mut state = self.context(context).map_err(|_| Status::BadArgument)?.stream.edit();
+        Fields::of(&mut state, map).ok_or(Status::BadArgument)?.pairs(pairs);
+        Ok(())
+    }
+
+    fn set_headers(&mut self, context: ContextId, map: MapType, pairs: Pairs<'_>) -> Result<(), Status> {
+        self.edit_fields(context, map, |fields| fields.set_all(pairs))
+    }
+
+    fn add_header(&mut self, context: ContextId, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.edit_fields(context, map, |fields| fields.add(name, value))
+    }
+
+    fn replace_header(&mut self, context: ContextId, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.edit_fields(context, map, |fields| fields.replace(name, value))
+    }
+
+    fn remove_header(&mut self, context: ContextId, map: MapType, name: &[u8]) -> Result<(), Status> {
+        self.edit_fields(context, map, |fields| fields.remove(name))
+    }
+
+    fn buffer_len(&mut self, context: ContextId, buffer: BufferType) -> Option<usize> {
+        let context = self.contexts.get_mut(context)?;
+        let mut state = context.stream.edit();
+        Some(body(&mut state, context.phase, buffer)?.len())
+    }
+
+    fn buffer(
+        &mut self,
+        context: ContextId,
+        buffer: BufferType,
+        start: usize,
+        len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        let context = self.context(context)?;
+        let mut state = context.stream.edit();
+        body(&mut state, context.phase, buffer).ok_or(Status::NotFound)?.copy_range(start, len, out);
+        Ok(())
+    }
+
+    fn set_buffer(
+        &mut self,
+        context: ContextId,
+        buffer: BufferType,
+        edit: BufferEdit,
+        bytes: &[u8],
+    ) -> Result<(), Status> {
+        let context = self.context(context).map_err(|_| Status::BadArgument)?;
+        let mut state = context.stream.edit();
+        let body = body(&mut state, context.phase, buffer).ok_or(Status::BadArgument)?;
+        if body.len() + bytes.len() > MAX_BODY {
+            return Err(Status::BadArgument);
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        match edit {
+            BufferEdit::Append => body.push(bytes),
+            BufferEdit::Prepend => body.prepend(bytes),
+            BufferEdit::Replace(count) => {
+                body.drain(count);
+                body.prepend(bytes);
+            }
+        }
+        drop(state);
+        context.body_changed = true;
+        Ok(())
+    }
+
+    fn property(&mut self, context: ContextId, path: PropertyPath<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
+        let found = match self.contexts.get_mut(context) {
+            Some(context) => properties::of_stream(&context.stream.get(), &self.identity, path, out),
+            None => properties::of_plugin(&self.identity, path, out),
+        };
+        found.ok_or(Status::NotFound)
+    }
+
+    fn set_property(&mut self, context: ContextId, path: PropertyPath<'_>, value: &[u8]) -> Result<(), Status> {
+        let mut state = self.context(context)?.stream.edit();
+        properties::set(&mut state.info, path, value)
+    }
+
+    fn send_local_response(&mut self, id: ContextId, response: LocalResponse<'_>) -> Result<(), Status> {
+        let (headers, refused) = reply_headers(response.headers);
+        let chunk = self.metrics.chunk(self.worker);
+        chunk.add(wasm::CALLS_REFUSED, refused as u64);
+        let status = match u16::try_from(response.status) {
+            Ok(status @ 200..=599) => status,
+            _ => {
+                tracing::warn!(
+                    plugin = self.identity.name,
+                    status = response.status,
+                    "the plugin answered with a status that is none; 500 is sent"
+                );
+                500
+            }
+        };
+        let context = self.context(id)?;
+        if context.reply.is_none() {
+            context.reply = Some(Box::new(LocalReply {
+                status,
+                headers,
+                body: Bytes::copy_from_slice(response.body),
+                details: details(response.details).into(),
+                grpc_status: response.grpc_status,
+            }));
+        }
+        self.contexts.touch(id);
+        Ok(())
+    }
+
+    fn continue_stream(&mut self, id: ContextId, stream: StreamType) -> Result<(), Status> {
+        let context = self.context(id)?;
+        match stream {
+            StreamType::Request => context.resume_request = true,
+            StreamType::Response => context.resume_response = true,
+            StreamType::Downstream | StreamType::Upstream => return Err(Status::Unimplemented),
+        }
+        self.contexts.touch(id);
+        Ok(())
+    }
+
+    fn close_stream(&mut self, id: ContextId, _stream: StreamType) -> Result<(), Status> {
+        self.context(id)?.reset = true;
+        self.contexts.touch(id);
+        Ok(())
+    }
+
+    fn clear_route_cache(&mut self, context: ContextId) -> Result<(), Status> {
+        self.context(context)?.stream.edit().clear_route_cache = true;
+        Ok(())
+    }
+
+    fn log(&mut self, _context: ContextId, level: LogLevel, message: &[u8]) {
+        if level < self.log_level() {
+            return;
+        }
+        let now = Instant::now();
+        if now.duration_since(self.log_second).as_secs() >= 1 {
+            (self.log_second, self.log_lines) = (now, 0);
+        }
+        self.log_lines += 1;
+        if self.log_lines > LOG_LINES_PER_SECOND {
+            self.metrics.chunk(self.worker).inc(wasm::LOG_LINES_DROPPED);
+            return;
+        }
+        let text = String::from_utf8_lossy(message);
+        let Identity { name, root_id, vm_id, .. } = &*self.identity;
+        match level {
+            LogLevel::Trace => tracing::trace!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
+            LogLevel::Debug => tracing::debug!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
+            LogLevel::Info => tracing::info!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
+            LogLevel::Warn => tracing::warn!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
+            LogLevel::Error | LogLevel::Critical => {
+                tracing::error!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}");
+            }
+        }
+    }
+
+    fn log_level(&self) -> LogLevel {
+        use tracing::level_filters::LevelFilter;
+        match LevelFilter::current() {
+            LevelFilter::TRACE => LogLevel::Trace,
+            LevelFilter::DEBUG => LogLevel::Debug,
+            LevelFilter::INFO => LogLevel::Info,
+            LevelFilter::WARN => LogLevel::Warn,
+            _ => LogLevel::Error,
+        }
+    }
+
+    fn call_foreign_function(
+        &mut self,
+        context: ContextId,
+        name: &[u8],
+        _arguments: &[u8],
+        _out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        match name {
+            b"clear_route_cache" => self.clear_route_cache(context),
+            _ => Err(Status::NotFound),
+        }
+    }
+
+    fn refused(&mut self, _call: &'static str, _status: Status) {
+        self.metrics.chunk(self.worker).inc(wasm::CALLS_REFUSED);
+    }
+}
+
+const TARGET: &str = "weir::wasm";
+
+/// The body that a guest may read and change now.
+fn body(state: &mut StreamState, phase: Phase, buffer: BufferType) -> Option<&mut BodyBuf> {
+    match (buffer, phase) {
+        (BufferType::RequestBody, Phase::RequestBody { .. } | Phase::RequestTrailers) => Some(&mut state.request_body),
+        (BufferType::ResponseBody, Phase::ResponseBody { .. } | Phase::ResponseTrailers) => {
+            Some(&mut state.response_body)
+        }
+        _ => None,
+    }
+}
+
+/// As Envoy: blanks become underscores. Controls too, because details go into logs.
+fn details(raw: &[u8]) -> String {
+    const MAX: usize = 256;
+    let text = String::from_utf8_lossy(raw);
+    text.chars().take(MAX).map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
+}

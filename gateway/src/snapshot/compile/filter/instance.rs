@@ -1,0 +1,112 @@
+//! The closed enum of filters, and their chain for one stream.
+
+use smallvec::SmallVec;
+
+use super::per_route::{Entry, PerRoute, RouteConfig};
+use super::{FilterConfig, HttpFilters, NamedFilter};
+use crate::filter::buffer::BufferFilter;
+use crate::filter::header_mutation::HeaderMutationFilter;
+use crate::filter::{Chain, DataAction, FilterId, HeadersAction, HttpFilter, Stream, TrailersAction, Wants};
+use crate::plugin::{WasmFilter, WorkerPlugins};
+
+/// Any filter on one stream.
+#[allow(missing_docs, reason = "named as what they hold")]
+pub enum FilterInstance {
+    Buffer(BufferFilter),
+    HeaderMutation(HeaderMutationFilter),
+    Wasm(WasmFilter),
+}
+
+impl HttpFilters {
+    /// The chain for a new stream. `levels` is what the route says, the least specific first: route configuration,
+    /// virtual host, route, weighted cluster.
+    pub fn instantiate(&self, stream: Stream, worker: &WorkerPlugins, levels: &[&PerRoute]) -> Chain<FilterInstance> {
+        let mut instances: SmallVec<[FilterInstance; 2]> = SmallVec::new();
+        for filter in &self.filters {
+            let said: SmallVec<[&Entry; 4]> = levels.iter().filter_map(|level| level.of(&filter.name)).collect();
+            // The most specific level that says anything decides.
+            if said.last().map_or(filter.disabled, |entry| entry.disabled) {
+                continue;
+            }
+            let id = FilterId(instances.len());
+            instances.extend(filter.instance(id, worker, &said));
+        }
+        Chain::new(stream, instances)
+    }
+}
+
+impl NamedFilter {
+    fn instance(&self, id: FilterId, worker: &WorkerPlugins, said: &[&Entry]) -> Option<FilterInstance> {
+        let mut configs = said.iter().rev().filter_map(|entry| entry.config.as_ref());
+        let instance = match &self.config {
+            FilterConfig::Buffer(max) => match configs.next() {
+                Some(RouteConfig::BufferOff) => return None,
+                Some(RouteConfig::Buffer(max)) => FilterInstance::Buffer(BufferFilter::new(*max)),
+                _ => FilterInstance::Buffer(BufferFilter::new(*max)),
+            },
+            FilterConfig::HeaderMutation { mutations, most_specific_last } => {
+                let mut levels: SmallVec<[_; 4]> = configs
+                    .filter_map(|config| match config {
+                        RouteConfig::HeaderMutation(mutations) => Some(mutations.clone()),
+                        _ => None,
+                    })
+                    .collect();
+                if *most_specific_last {
+                    levels.reverse();
+                }
+                let all = std::iter::once(mutations.clone()).chain(levels);
+                FilterInstance::HeaderMutation(HeaderMutationFilter::new(all))
+            }
+            FilterConfig::Wasm(plugin) => FilterInstance::Wasm(worker.filter(plugin, id)),
+        };
+        Some(instance)
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $filter:ident => $call:expr) => {
+        match $self {
+            FilterInstance::Buffer($filter) => $call,
+            FilterInstance::HeaderMutation($filter) => $call,
+            FilterInstance::Wasm($filter) => $call,
+        }
+    };
+}
+
+impl HttpFilter for FilterInstance {
+    fn wants(&self) -> Wants {
+        each!(self, filter => filter.wants())
+    }
+
+    fn on_request_headers(&mut self, stream: &Stream, end: bool) -> HeadersAction {
+        each!(self, filter => filter.on_request_headers(stream, end))
+    }
+
+    fn on_request_body(&mut self, stream: &Stream, end: bool) -> DataAction {
+        each!(self, filter => filter.on_request_body(stream, end))
+    }
+
+    fn on_request_trailers(&mut self, stream: &Stream) -> TrailersAction {
+        each!(self, filter => filter.on_request_trailers(stream))
+    }
+
+    fn on_response_headers(&mut self, stream: &Stream, end: bool) -> HeadersAction {
+        each!(self, filter => filter.on_response_headers(stream, end))
+    }
+
+    fn on_response_body(&mut self, stream: &Stream, end: bool) -> DataAction {
+        each!(self, filter => filter.on_response_body(stream, end))
+    }
+
+    fn on_response_trailers(&mut self, stream: &Stream) -> TrailersAction {
+        each!(self, filter => filter.on_response_trailers(stream))
+    }
+
+    fn on_log(&mut self, stream: &Stream) {
+        each!(self, filter => filter.on_log(stream));
+    }
+
+    fn on_destroy(&mut self, stream: &Stream) {
+        each!(self, filter => filter.on_destroy(stream));
+    }
+}
