@@ -1,8 +1,10 @@
 //! What the gateway tells of itself: metrics, its own log, access logs.
 
+pub mod access_log;
 pub mod flags;
 pub mod format;
 pub mod info;
+pub mod log;
 pub mod metrics;
 
 pub use flags::ResponseFlags;

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Format, FormatCx, FormatError, Piece};
+use super::{Format, FormatCx, FormatError, Operator, Piece};
 
 /// A parsed JSON format.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ enum Node {
     /// JSON text.
     Literal(Vec<u8>),
     /// One operator alone.
-    Operator(super::Operator),
+    Operator(Operator),
+    /// Literals are escaped.
     Text(Format),
 }
 
@@ -35,7 +36,7 @@ impl JsonFormat {
     /// Appends the document, without a line end.
     pub fn render(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
         if !self.root.write(cx, self.omit_empty, out) {
-            out.extend_from_slice(b"null");
+            out.extend_from_slice(b"{}");
         }
     }
 }
@@ -48,9 +49,8 @@ impl Node {
                 sorted.sort_unstable_by_key(|(key, _)| key.as_str());
                 let member = |(key, value): (&String, &Value)| {
                     let mut name = key.clone().into_bytes();
-                    quote_from(&mut name, 0);
-                    name.push(b':');
-                    Ok((name, Self::parse(value, omit_empty)?))
+                    escape_from(&mut name, 0);
+                    Ok(([b"\"", name.as_slice(), b"\":"].concat(), Self::parse(value, omit_empty)?))
                 };
                 Self::Object(sorted.into_iter().map(member).collect::<Result<_, _>>()?)
             }
@@ -59,42 +59,33 @@ impl Node {
             }
             Value::String(text) => {
                 let mut format = Format::parse(text)?.omit_empty(omit_empty);
-                match (format.pieces.pop(), format.pieces.is_empty()) {
-                    (Some(Piece::Operator(operator)), true) => Self::Operator(operator),
-                    (Some(Piece::Literal(mut text)), true) => {
-                        quote_from(&mut text, 0);
-                        Self::Literal(text)
+                for piece in &mut format.pieces {
+                    if let Piece::Literal(text) = piece {
+                        escape_from(text, 0);
                     }
-                    (Some(last), _) => {
-                        format.pieces.push(last);
-                        Self::Text(format)
-                    }
-                    (None, _) => Self::Literal(b"\"\"".to_vec()),
+                }
+                match <[Piece; 1]>::try_from(format.pieces) {
+                    Ok([Piece::Operator(operator)]) => Self::Operator(operator),
+                    Ok([Piece::Literal(text)]) => Self::Literal([b"\"", text.as_slice(), b"\""].concat()),
+                    Err(pieces) => Self::Text(Format { pieces, omit_empty }),
                 }
             }
             other => Self::Literal(other.to_string().into_bytes()),
         })
     }
 
-    /// Appends the value; says whether there is one.
+    /// Appends the value; says whether there is one. With `omit_empty`, an object whose members all have none has none.
     fn write(&self, cx: &FormatCx<'_>, omit_empty: bool, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Object(members) => {
                 out.push(b'{');
                 let empty = out.len();
                 for (name, value) in members {
-                    let start = out.len();
-                    if start > empty {
-                        out.push(b',');
-                    }
-                    out.extend_from_slice(name);
-                    if !value.write(cx, omit_empty, out) {
-                        if omit_empty {
-                            out.truncate(start);
-                        } else {
-                            out.extend_from_slice(b"null");
-                        }
-                    }
+                    write_member(name, value, cx, omit_empty, empty, out);
+                }
+                if omit_empty && out.len() == empty && !members.is_empty() {
+                    out.pop();
+                    return false;
                 }
                 out.push(b'}');
                 true
@@ -103,17 +94,7 @@ impl Node {
                 out.push(b'[');
                 let empty = out.len();
                 for item in items {
-                    let start = out.len();
-                    if start > empty {
-                        out.push(b',');
-                    }
-                    if !item.write(cx, omit_empty, out) {
-                        if omit_empty {
-                            out.truncate(start);
-                        } else {
-                            out.extend_from_slice(b"null");
-                        }
-                    }
+                    write_member(&[], item, cx, omit_empty, empty, out);
                 }
                 out.push(b']');
                 true
@@ -123,40 +104,65 @@ impl Node {
                 true
             }
             Self::Operator(operator) if operator.is_json() => operator.write_json(cx, out),
-            Self::Operator(operator) => {
-                let start = out.len();
-                operator.write(cx, out) && quote_from(out, start)
-            }
+            Self::Operator(operator) => write_quoted(operator, cx, out),
             Self::Text(format) => {
-                let start = out.len();
-                format.render(cx, out);
-                quote_from(out, start)
+                out.push(b'"');
+                for piece in &format.pieces {
+                    let start = out.len();
+                    match piece {
+                        Piece::Literal(text) => out.extend_from_slice(text),
+                        Piece::Operator(operator) if operator.write(cx, out) => escape_from(out, start),
+                        Piece::Operator(_) if format.omit_empty => {}
+                        Piece::Operator(_) => out.push(b'-'),
+                    }
+                }
+                out.push(b'"');
+                true
             }
         }
     }
 }
 
-/// Makes a JSON string of what stands in `out` from `start` on. Usually nothing needs an escape, and the text is moved
-/// by one byte. Always true, for use in conditions.
-pub(super) fn quote_from(out: &mut Vec<u8>, start: usize) -> bool {
-    let plain =
-        out.get(start..).unwrap_or_default().iter().all(|b| matches!(b, 0x20..0x7f) && !matches!(b, b'"' | b'\\'));
-    if plain {
-        out.insert(start, b'"');
-        out.push(b'"');
-        return true;
+fn write_member(name: &[u8], value: &Node, cx: &FormatCx<'_>, omit_empty: bool, empty: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    if start > empty {
+        out.push(b',');
     }
-    let raw = out.split_off(start);
-    out.push(b'"');
-    for chunk in raw.utf8_chunks() {
-        chunk.valid().bytes().for_each(|b| escape(b, out));
-        // Envoy shows bytes that are not UTF-8 in octal.
-        for byte in chunk.invalid() {
-            out.extend_from_slice(&[b'\\', b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+    out.extend_from_slice(name);
+    if !value.write(cx, omit_empty, out) {
+        if omit_empty {
+            out.truncate(start);
+        } else {
+            out.extend_from_slice(b"null");
         }
     }
+}
+
+/// Appends an operator's value as a JSON string; says whether there is one.
+pub(super) fn write_quoted(operator: &Operator, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(b'"');
+    if !operator.write(cx, out) {
+        out.truncate(start);
+        return false;
+    }
+    escape_from(out, start + 1);
     out.push(b'"');
     true
+}
+
+/// Makes the inside of a JSON string of what stands in `out` from `start` on. Usually nothing needs an escape.
+pub(super) fn escape_from(out: &mut Vec<u8>, start: usize) {
+    let plain = |b: &u8| matches!(b, 0x20..0x80) && !matches!(b, b'"' | b'\\');
+    if out.get(start..).unwrap_or_default().iter().all(plain) {
+        return;
+    }
+    let raw = out.split_off(start);
+    match std::str::from_utf8(&raw) {
+        Ok(text) => text.bytes().for_each(|b| escape(b, out)),
+        // As Envoy shows what is not UTF-8: every byte by itself.
+        Err(_) => raw.iter().for_each(|b| if plain(b) { out.push(*b) } else { escape_long(*b, out) }),
+    }
 }
 
 fn escape(byte: u8, out: &mut Vec<u8>) {
@@ -168,13 +174,14 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
         b'\t' => b't',
         0x08 => b'b',
         0x0c => b'f',
-        0..0x20 | 0x7f => {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            out.extend_from_slice(b"\\u00");
-            out.extend([byte >> 4, byte & 0xf].map(|nibble| HEX[usize::from(nibble)]));
-            return;
-        }
+        0..0x20 => return escape_long(byte, out),
         _ => return out.push(byte),
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+fn escape_long(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\\u00");
+    out.extend([byte >> 4, byte & 0xf].map(|nibble| HEX[usize::from(nibble)]));
 }

@@ -14,6 +14,7 @@ use crate::telemetry::StreamInfo;
 
 pub use json::JsonFormat;
 use operator::Operator;
+pub(in crate::telemetry) use operator::grpc_status;
 
 /// What a format may refer to.
 #[derive(Clone, Copy, Debug)]

@@ -204,10 +204,7 @@ impl Operator {
             Self::Metadata { namespace, path, cut: None } => {
                 json_at(cx.info, namespace, path).is_some_and(|value| serde_json::to_writer(out, value).is_ok())
             }
-            Self::Metadata { cut: Some(_), .. } => {
-                let start = out.len();
-                self.write(cx, out) && super::json::quote_from(out, start)
-            }
+            Self::Metadata { cut: Some(_), .. } => super::json::write_quoted(self, cx, out),
             _ => self.write(cx, out),
         }
     }
@@ -269,8 +266,7 @@ impl Operator {
             Self::Path { query, original, cut } => append(path_of(cx, *query, *original), *cut, out),
             Self::FilterState { key, quoted, cut } => {
                 let value = cx.info.filter_state.iter().find(|(k, _)| **k == **key).map(|(_, v)| v.as_slice());
-                let start = out.len();
-                append(value, *cut, out) && (!quoted || super::json::quote_from(out, start))
+                write_state(value, *quoted, *cut, out)
             }
             Self::Metadata { namespace, path, cut } => write_metadata(cx, namespace, path, *cut, out),
             Self::GrpcStatus(form) => write_grpc_status(cx, *form, out),
@@ -456,19 +452,33 @@ const GRPC: [(&str, &str); 17] = [
     ("Unauthenticated", "UNAUTHENTICATED"),
 ];
 
-/// The `grpc-status` of a gRPC request's trailers, or of its head if there are none.
-pub(in crate::telemetry) fn grpc_status(cx: &FormatCx<'_>) -> Option<i64> {
-    let content_type = cx.request?.headers.get("content-type")?;
-    let rest = content_type.strip_prefix(b"application/grpc")?;
-    if !(rest.is_empty() || matches!(rest.first(), Some(b'+' | b';'))) {
-        return None;
+/// The `grpc-status` of a response's trailers, or of its head if they have none; with `only_grpc`, of gRPC requests.
+pub(in crate::telemetry) fn grpc_status(cx: &FormatCx<'_>, only_grpc: bool) -> Option<i64> {
+    if only_grpc {
+        let content_type = cx.request?.headers.get("content-type")?;
+        let rest = content_type.strip_prefix(b"application/grpc")?;
+        if !(rest.is_empty() || matches!(rest.first(), Some(b'+' | b';'))) {
+            return None;
+        }
     }
     let of = |fields: &HeaderMap| fields.get_str("grpc-status")?.parse::<i64>().ok();
     cx.response_trailers.and_then(of).or_else(|| cx.response.and_then(|head| of(&head.headers)))
 }
 
+fn write_state(value: Option<&[u8]>, quoted: bool, cut: Cut, out: &mut Vec<u8>) -> bool {
+    if value.is_none() || !quoted {
+        return append(value, cut, out);
+    }
+    out.push(b'"');
+    let start = out.len();
+    append(value, cut, out);
+    super::json::escape_from(out, start);
+    out.push(b'"');
+    true
+}
+
 fn write_grpc_status(cx: &FormatCx<'_>, form: GrpcForm, out: &mut Vec<u8>) -> bool {
-    let Some(status) = grpc_status(cx) else { return false };
+    let Some(status) = grpc_status(cx, true) else { return false };
     let named = usize::try_from(status).ok().and_then(|at| GRPC.get(at));
     match (form, named) {
         (GrpcForm::Camel, Some((camel, _))) => out.extend_from_slice(camel.as_bytes()),

@@ -198,3 +198,15 @@ fn json_keeps_types_and_sorts() {
     assert!(omitted.get("none").is_none() && omitted["obj"].get("k").is_none());
     assert!(JsonFormat::parse(&json!({"a": "%NOPE%"}), false).is_err());
 }
+
+#[test]
+fn json_of_what_is_not_utf8_is_envoys() {
+    let mut request = request();
+    request.headers.append("x-e", b"a\x80\xff\"\xc3\xa9/\\b\tc");
+    let info = info(false);
+    let shape = json!({"mix": "é %REQ(X-E)%", "x": "%REQ(X-E)%", "c": {"d": "%REQ(NOPE)%"}, "b": ["%REQ(NOPE)%", 1]});
+    let mut out = Vec::new();
+    JsonFormat::parse(&shape, true).unwrap().render(&FormatCx::new(&info).request(&request), &mut out);
+    let value = r#"a\u0080\u00ff\u0022\u00c3\u00a9/\u005cb\u0009c"#;
+    assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{{"b":[1],"mix":"é {value}","x":"{value}"}}"#));
+}

@@ -247,8 +247,8 @@ impl TextField {
         let connection = &*info.connection;
         let text: &str = match self {
             Self::Protocol => info.protocol.as_str(),
-            // Endpoints are spoken to in HTTP/1.1.
-            Self::UpstreamProtocol => info.upstream_remote.map(|_| "HTTP/1.1")?,
+            // Endpoints are spoken to in HTTP/1.1; as in Envoy there is none before a connection is ready.
+            Self::UpstreamProtocol => info.upstream_tx_first.map(|_| "HTTP/1.1")?,
             Self::RouteName => info.route.as_deref()?,
             Self::Cluster => info.cluster.as_deref()?,
             Self::ServerName => connection.requested_server_name.as_deref()?,

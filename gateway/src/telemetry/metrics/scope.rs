@@ -134,6 +134,16 @@ impl<K: Kind> Scope<K> {
         self.state.edit_sparse(gauge_slot(K::TABLE, id.0), |value| *value = level);
     }
 
+    /// Raises a gauge, from any thread; as [`Self::inc`].
+    pub fn raise(&self, id: Gauge<K>, by: u64) {
+        self.state.edit_sparse(gauge_slot(K::TABLE, id.0), |value| *value = value.wrapping_add(by));
+    }
+
+    /// Lowers a gauge, from any thread; as [`Self::inc`].
+    pub fn lower(&self, id: Gauge<K>, by: u64) {
+        self.raise(id, by.wrapping_neg());
+    }
+
     /// Current value of a counter, over all threads.
     pub fn counter(&self, id: Counter<K>) -> u64 {
         self.state.sum_counter(id.0 as usize)
