@@ -45,6 +45,10 @@ pub(crate) enum Cause {
     Overflow,
     /// No connection could be made; the text is Envoy's reason.
     ConnectFailure(String),
+    /// No connection came about within `connect_timeout`.
+    ConnectTimeout,
+    /// The cluster's endpoints asked for less (`drop_overloads`).
+    DropOverload,
     /// The endpoint ended the connection before it had answered.
     UpstreamClosed,
     /// The endpoint reset the connection before it had answered.
@@ -94,6 +98,13 @@ impl Cause {
                 );
                 return (F::UPSTREAM_CONNECTION_FAILURE, LocalReply::new(503, body, details));
             }
+            Self::ConnectTimeout => (
+                F::UPSTREAM_CONNECTION_FAILURE,
+                503,
+                "upstream_reset_before_response_started{connection_timeout}",
+                format!("{RESET}connection timeout"),
+            ),
+            Self::DropOverload => (F::NONE, 503, "drop_overload", "drop overload".into()),
             Self::UpstreamClosed => (
                 F::UPSTREAM_CONNECTION_TERMINATION,
                 503,

@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::h1::HeadLimits;
-use crate::http::path::PathRules;
+use crate::http::path::PathOptions;
 use crate::snapshot::compile::filter::HttpFilters;
 use crate::snapshot::compile::route::RouteConfig;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::Scope;
+use crate::telemetry::metrics::{Scope, names};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, ready to serve.
 #[derive(Debug)]
 pub struct ConnectionManager {
     /// Counters under `http.<stat_prefix>.`.
-    pub scope: Arc<Scope>,
+    pub scope: Scope<names::Http>,
     /// Which protocol its connections speak.
     pub codec: Codec,
     /// Where its routes are.
@@ -37,7 +37,7 @@ pub struct ConnectionManager {
     /// Rules of `x-request-id`.
     pub request_id: RequestId,
     /// How the path is made canonical.
-    pub path: PathRules,
+    pub path: PathOptions,
     /// How the host is made canonical.
     pub host: HostRules,
     /// HTTP/1 settings.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::connection_manager::ConnectionManager;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::Scope;
+use crate::telemetry::metrics::{Scope, names};
 use crate::tls::DownstreamTls;
 
 /// `envoy.config.listener.v3.Listener`, ready to serve.
@@ -32,7 +32,7 @@ pub struct Listener {
     /// After that time go on without knowing (`continue_on_listener_filters_timeout`).
     pub continue_on_timeout: bool,
     /// Counters under `listener.<address>.`.
-    pub scope: Arc<Scope>,
+    pub scope: Scope<names::Listener>,
     /// Logs of connections that never became requests.
     pub access_logs: Box<[AccessLog]>,
     /// Secrets and routes that must be there before it listens.

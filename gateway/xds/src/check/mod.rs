@@ -230,7 +230,12 @@ impl<'b> Walk<'b> {
                 Shape::Implicit if *count == 0 => {
                     rules::check_scalar(field.kind, rules::default_of(field.kind), field.rules)
                 }
-                Shape::Explicit if *count == 0 && field.rules.iter().any(|r| matches!(r, Rule::Required)) => {
+                // Of a oneof, the rules of the member that was chosen hold.
+                Shape::Explicit
+                    if *count == 0
+                        && field.oneof.is_none()
+                        && field.rules.iter().any(|r| matches!(r, Rule::Required)) =>
+                {
                     Err("must be set".to_owned())
                 }
                 Shape::Repeated | Shape::Map => rules::check_count(*count, field.rules),

@@ -48,6 +48,7 @@ fn render(text: &mut String, message: &schema::Message, covers: &[Cover]) {
     if !rows.is_empty() {
         text.push_str("| Field | What happens | Why |\n|---|---|---|\n");
         for (name, what, why) in rows {
+            let why = if why.is_empty() { "not built yet" } else { why };
             let _ = writeln!(text, "| `{name}` | {what} | {why} |");
         }
         text.push('\n');

@@ -31,11 +31,11 @@ impl<'t> Decoder<'t> {
             }
             (WellKnown::Duration, View::Scalar { text, .. }) => match time::parse_duration(text) {
                 Some((seconds, nanos)) => self.seconds_and_nanos(seconds, nanos),
-                None => self.expected("a duration: seconds with the suffix s, such as 0.25s,", at),
+                None => self.expected("a duration: seconds with the suffix s, such as 0.25s", at),
             },
             (WellKnown::Timestamp, View::Scalar { text, .. }) => match time::parse_timestamp(text) {
                 Some((seconds, nanos)) => self.seconds_and_nanos(seconds, nanos),
-                None => self.expected("a time such as 2026-01-31T12:00:00Z,", at),
+                None => self.expected("a time such as 2026-01-31T12:00:00Z", at),
             },
             (WellKnown::FieldMask, View::Scalar { text, .. }) => {
                 for path in text.split(',').filter(|p| !p.is_empty()) {

@@ -1,0 +1,131 @@
+//! The client's side of one request, the same for HTTP/1 and HTTP/2.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::h1::Http1Stream;
+use super::h2::Http2Stream;
+use crate::http::h1::BodyEvent;
+use crate::http::{HeaderMap, ResponseHead};
+
+/// Where a request comes from and its response goes to.
+pub(crate) enum Downstream<'a> {
+    /// On an HTTP/1 connection, which it has for itself.
+    Http1(Http1Stream<'a>),
+    /// A stream of an HTTP/2 connection.
+    Http2(Http2Stream),
+}
+
+/// Why the client's side ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownstreamError {
+    /// The client went away.
+    #[error("the client closed the connection")]
+    Gone,
+    /// The client reset the stream.
+    #[error("the client reset the stream")]
+    Reset,
+    /// The body's framing is broken.
+    #[error("the client broke the framing of its body")]
+    Malformed,
+    /// The connection failed.
+    #[error("the connection to the client failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Downstream<'_> {
+    /// Waits for the next part of the request's body. Not to be called after its end.
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, DownstreamError>> {
+        match self {
+            Self::Http1(stream) => stream.poll_body(cx),
+            Self::Http2(stream) => stream.poll_body(cx),
+        }
+    }
+
+    /// Ready when the client has gone away; for the time when nothing is read from it.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        match self {
+            Self::Http1(stream) => stream.poll_gone(cx),
+            Self::Http2(stream) => stream.poll_gone(cx),
+        }
+    }
+
+    /// Queues a 1xx.
+    pub(crate) fn informational(&mut self, head: &ResponseHead) {
+        match self {
+            Self::Http1(stream) => stream.informational(head),
+            Self::Http2(stream) => stream.informational(head),
+        }
+    }
+
+    /// Queues the response's head. `end` says that nothing follows.
+    pub(crate) fn head(&mut self, head: &ResponseHead, end: bool) -> Result<(), DownstreamError> {
+        match self {
+            Self::Http1(stream) => {
+                stream.head(head, end);
+                Ok(())
+            }
+            Self::Http2(stream) => stream.head(head, end),
+        }
+    }
+
+    /// Queues a piece of the response's body.
+    pub(crate) fn data(&mut self, piece: Bytes, end: bool) -> Result<(), DownstreamError> {
+        match self {
+            Self::Http1(stream) => {
+                stream.data(piece, end);
+                Ok(())
+            }
+            Self::Http2(stream) => stream.data(piece, end),
+        }
+    }
+
+    /// Queues the response's trailers, which end it.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), DownstreamError> {
+        match self {
+            Self::Http1(stream) => {
+                stream.trailers(trailers);
+                Ok(())
+            }
+            Self::Http2(stream) => stream.trailers(trailers),
+        }
+    }
+
+    /// Bytes that are queued and not taken by the connection.
+    pub(crate) fn queued(&self) -> usize {
+        match self {
+            Self::Http1(stream) => stream.queued(),
+            Self::Http2(stream) => stream.queued(),
+        }
+    }
+
+    /// Writes what is queued.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
+        match self {
+            Self::Http1(stream) => stream.poll_flush(cx),
+            Self::Http2(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// The response ends here, in the middle: the client must see that it is cut.
+    pub(crate) fn reset(&mut self) {
+        match self {
+            Self::Http1(stream) => stream.reset(),
+            Self::Http2(stream) => stream.reset(),
+        }
+    }
+
+    /// Whether answering before the request's end costs the connection.
+    pub(crate) fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1(_))
+    }
+
+    /// The connection is to be closed after this response; HTTP/1 says so in its head.
+    pub(crate) fn close_after(&mut self) {
+        if let Self::Http1(stream) = self {
+            stream.close_after();
+        }
+    }
+}

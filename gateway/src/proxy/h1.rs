@@ -1,0 +1,325 @@
+//! An HTTP/1 connection of a client: its requests one after the other.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWriteExt;
+
+use super::alarm::{Alarm, due, earlier};
+use super::connection::ConnectionContext;
+use super::downstream::{Downstream, DownstreamError};
+use super::error::Cause;
+use super::request::{self, Incoming};
+use crate::http::h1::{
+    BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, RequestOptions, RequestStart, chunk_head,
+    parse_request, response_head, trailers,
+};
+use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+use crate::snapshot::connection_manager::ConnectionManager;
+use super::connection::Serving;
+use crate::upstream::Wire;
+
+/// Bytes of a following request that are read while one is served; more stay in the kernel.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
+    let mut alarm = Alarm::default();
+    let mut served = 0u32;
+    loop {
+        let serving = cx.serving();
+        let timeouts = serving.manager().timeouts;
+        let life = due(cx.info.accepted, timeouts.connection);
+        if wire.input.is_empty() {
+            wire.release_buffers();
+            drop(serving);
+            let idle = earlier(due(Instant::now(), timeouts.idle), life);
+            if !wait_for_request(&cx, &mut wire, &mut alarm, idle).await {
+                break;
+            }
+        }
+        let serving = cx.serving();
+        let manager = serving.manager();
+        let start = match read_head(&mut wire, manager, cx.info.tls.is_some(), &mut alarm).await {
+            Ok(Head::Complete(start)) => *start,
+            Ok(Head::Nothing) => continue,
+            Ok(Head::Gone) => break,
+            Err(cause) => {
+                request::answer_malformed(&cx, manager, &mut wire, &cause);
+                let _ = std::future::poll_fn(|cx| wire.poll_flush(cx)).await;
+                linger(&mut wire, &mut alarm, manager.timeouts.delayed_close).await;
+                break;
+            }
+        };
+        served += 1;
+        let last = !start.keep_alive
+            || cx.worker.draining()
+            || (manager.max_requests > 0 && served >= manager.max_requests)
+            || life.is_some_and(|life| Instant::now() >= life);
+        if !Box::pin(serve_one(&cx, serving, &mut wire, &mut alarm, start, last)).await {
+            break;
+        }
+    }
+    let _ = wire.io_mut().shutdown().await;
+}
+
+/// Waits, without a buffer, until the client sends something; false if the connection is to end instead.
+async fn wait_for_request(cx: &ConnectionContext, wire: &mut Wire, alarm: &mut Alarm, idle: Option<Instant>) -> bool {
+    let drain = cx.worker.drain_begins();
+    tokio::pin!(drain);
+    std::future::poll_fn(|task| {
+        if let Poll::Ready(readable) = wire.io().poll_readable(task) {
+            return Poll::Ready(readable.is_ok());
+        }
+        if alarm.poll(task, idle).is_ready() || drain.as_mut().poll(task).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Serves one request; whether the connection may carry another.
+async fn serve_one(
+    cx: &Rc<ConnectionContext>,
+    serving: Rc<Serving>,
+    wire: &mut Wire,
+    alarm: &mut Alarm,
+    start: RequestStart,
+    last: bool,
+) -> bool {
+    let manager = serving.manager();
+    let delayed_close = manager.timeouts.delayed_close;
+    let mut stream = Http1Stream {
+        decoder: start.body,
+        limits: manager.limits,
+        pass_trailers: manager.http1.trailers,
+        version: start.head.version,
+        head_request: start.head.is_head(),
+        chunked: false,
+        close: last,
+        ended: false,
+        cut: false,
+        wire,
+    };
+    let end = stream.decoder.is_done();
+    let mut head = start.head;
+    if start.expect_continue && !manager.proxy_100_continue {
+        head.headers.remove("expect");
+        if !end {
+            stream.informational(&ResponseHead::new(100));
+        }
+    }
+    let incoming =
+        Incoming { head, end, header_bytes: start.consumed as u64, has_host: start.has_host, upgrade: start.upgrade };
+    let mut down = Downstream::Http1(stream);
+    request::serve(cx, serving, &mut down, alarm, incoming).await;
+    let Downstream::Http1(stream) = down else { return false };
+    if !stream.ended || stream.cut {
+        return false;
+    }
+    if stream.close || !stream.decoder.is_done() {
+        linger(stream.wire, alarm, delayed_close).await;
+        return false;
+    }
+    true
+}
+
+/// What came of waiting for a head.
+enum Head {
+    Complete(Box<RequestStart>),
+    /// No byte of it came: the connection idles on.
+    Nothing,
+    /// The client left before it had sent all of it.
+    Gone,
+}
+
+/// Reads until a head is complete.
+async fn read_head(
+    wire: &mut Wire,
+    manager: &ConnectionManager,
+    tls: bool,
+    alarm: &mut Alarm,
+) -> Result<Head, Cause> {
+    let options = RequestOptions { limits: manager.limits, tls };
+    let mut deadline = None;
+    let mut seen = 0;
+    loop {
+        if head_may_be_complete(&wire.input, seen)
+            && let Some(start) = parse_request(&wire.input, &options).map_err(Cause::Malformed)?
+        {
+            wire.input.advance(start.consumed);
+            return Ok(Head::Complete(Box::new(start)));
+        }
+        if wire.input.len() >= manager.limits.bytes {
+            return Err(Cause::Malformed(HeadError::TOO_LARGE));
+        }
+        seen = wire.input.len();
+        // The first byte starts the clock: a head that comes in one piece never looks at it.
+        deadline = deadline.or_else(|| due(Instant::now(), manager.timeouts.request_headers));
+        let filled = std::future::poll_fn(|cx| {
+            if let Poll::Ready(filled) = wire.poll_fill(cx) {
+                return Poll::Ready(Ok(filled));
+            }
+            alarm.poll(cx, deadline).map(Err)
+        });
+        match filled.await {
+            Ok(Ok(0) | Err(_)) => return Ok(Head::Gone),
+            Ok(Ok(_)) => {}
+            Err(()) if wire.input.is_empty() => return Ok(Head::Nothing),
+            Err(()) => return Err(Cause::HeadTimeout),
+        }
+    }
+}
+
+/// Whether parsing is worth while: always at first (garbage is told early), then only when an empty line has come. A
+/// client that sends its head byte by byte must not have it parsed for each of them.
+fn head_may_be_complete(input: &[u8], seen: usize) -> bool {
+    if input.is_empty() {
+        return false;
+    }
+    seen == 0 || memchr::memmem::find(&input[seen.saturating_sub(3)..], b"\n\r\n").is_some() || {
+        memchr::memmem::find(&input[seen.saturating_sub(1)..], b"\n\n").is_some()
+    }
+}
+
+/// Closes so that the client can still read the answer: our end first, then what it still sends is thrown away for a
+/// while (RFC 9112 section 9.6).
+async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<std::time::Duration>) {
+    let Some(limit) = limit else { return };
+    let deadline = due(Instant::now(), Some(limit));
+    if wire.io_mut().shutdown().await.is_err() {
+        return;
+    }
+    std::future::poll_fn(|cx| {
+        loop {
+            if alarm.poll(cx, deadline).is_ready() {
+                return Poll::Ready(());
+            }
+            wire.input.clear();
+            match ready!(wire.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// The client's side of one request on an HTTP/1 connection.
+pub(crate) struct Http1Stream<'a> {
+    wire: &'a mut Wire,
+    decoder: BodyDecoder,
+    limits: HeadLimits,
+    pass_trailers: bool,
+    version: Version,
+    head_request: bool,
+    /// The response's body is chunked.
+    chunked: bool,
+    /// The connection ends with this response.
+    close: bool,
+    /// The response is complete.
+    ended: bool,
+    /// The response was cut off.
+    cut: bool,
+}
+
+impl Http1Stream<'_> {
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, DownstreamError>> {
+        loop {
+            match self.decoder.decode(&mut self.wire.input, self.limits) {
+                Ok(Some(BodyEvent::Trailers(_))) if !self.pass_trailers => return Poll::Ready(Ok(BodyEvent::End)),
+                Ok(Some(event)) => return Poll::Ready(Ok(event)),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(DownstreamError::Malformed)),
+            }
+            if ready!(self.wire.poll_fill(cx)).map_err(DownstreamError::Io)? == 0 {
+                return Poll::Ready(Err(DownstreamError::Gone));
+            }
+        }
+    }
+
+    /// Reads ahead a little, so that the end of the connection is seen while a request is served.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        while self.wire.input.len() < READ_AHEAD {
+            if ready!(self.wire.io().poll_readable(cx)).is_err() {
+                return Poll::Ready(DownstreamError::Gone);
+            }
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(DownstreamError::Gone),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn informational(&mut self, head: &ResponseHead) {
+        if self.version == Version::Http11 {
+            response_head(head, self.version, Framing::AsHead, false, self.wire.tail());
+        }
+    }
+
+    pub(super) fn head(&mut self, head: &ResponseHead, end: bool) {
+        let bodiless = self.head_request || head.status < 200 || matches!(head.status, 204 | 304);
+        let framing = match (head.headers.contains("content-length"), end) {
+            (true, _) => Framing::AsHead,
+            (false, true) if bodiless => Framing::AsHead,
+            (false, true) => Framing::Zero,
+            (false, false) if self.version == Version::Http11 => Framing::Chunked,
+            (false, false) => Framing::UntilClose,
+        };
+        self.chunked = framing == Framing::Chunked && !bodiless;
+        self.close |= framing == Framing::UntilClose || !self.decoder.is_done();
+        self.ended = end;
+        response_head(head, self.version, framing, self.close, self.wire.tail());
+    }
+
+    pub(super) fn data(&mut self, piece: Bytes, end: bool) {
+        if self.head_request {
+            self.ended |= end;
+            return;
+        }
+        if !self.chunked {
+            self.wire.push(piece);
+        } else if !piece.is_empty() {
+            chunk_head(piece.len(), self.wire.tail());
+            self.wire.push(piece);
+            self.wire.push_static(CHUNK_END);
+        }
+        if end {
+            self.end(None);
+        }
+    }
+
+    pub(super) fn trailers(&mut self, fields: &HeaderMap) {
+        self.end(self.pass_trailers.then_some(fields));
+    }
+
+    fn end(&mut self, fields: Option<&HeaderMap>) {
+        self.ended = true;
+        if self.chunked {
+            match fields {
+                Some(fields) => trailers(fields, self.wire.tail()),
+                None => self.wire.push_static(LAST_CHUNK),
+            }
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.wire.queued()
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
+        self.wire.poll_flush(cx).map_err(DownstreamError::Io)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.cut = true;
+    }
+
+    pub(super) fn close_after(&mut self) {
+        self.close = true;
+    }
+}

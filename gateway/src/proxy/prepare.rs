@@ -1,0 +1,145 @@
+//! A request is checked, made canonical and told who its client is, before anything looks at it.
+
+use super::connection::ConnectionContext;
+use super::error::Cause;
+use super::forwarded;
+use super::request::Incoming;
+use crate::filter::LocalReply;
+use crate::http::path::{CanonicalPath, canonical_path};
+use crate::http::{RequestHead, Version};
+use crate::snapshot::connection_manager::{ConnectionManager, HostRules, Underscores};
+use crate::telemetry::metrics::names::http;
+use crate::telemetry::{ResponseFlags, StreamInfo};
+
+/// The head as filters, router and endpoint will see it, and the answer if it is refused.
+pub(super) fn prepare(
+    cx: &ConnectionContext,
+    manager: &ConnectionManager,
+    incoming: Incoming,
+    info: &mut StreamInfo,
+) -> (RequestHead, Option<(ResponseFlags, LocalReply)>) {
+    let (has_host, upgrade) = (incoming.has_host, incoming.upgrade);
+    let mut head = incoming.head;
+    let metrics = manager.scope.chunk(cx.worker.index);
+    let refused = check(manager, &mut head, has_host, upgrade).or_else(|| canonical(manager, &mut head, metrics));
+    if refused.is_none() {
+        canonical_host(&mut head, &manager.host, cx.info.local.port());
+    }
+    forwarded::apply(manager, &mut head, info, || cx.worker.clusters.random());
+    (head, refused)
+}
+
+fn check(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    has_host: bool,
+    upgrade: bool,
+) -> Option<(ResponseFlags, LocalReply)> {
+    if head.version == Version::Http10 {
+        if !manager.http1.accept_http_10 {
+            return Some(Cause::LowVersion.reply());
+        }
+        if !has_host {
+            head.authority = manager.http1.default_host.clone();
+        }
+    }
+    if head.authority.is_empty() {
+        return Some(Cause::MissingHost.reply());
+    }
+    if !valid_authority(&head.authority) {
+        return Some(Cause::InvalidHost.reply());
+    }
+    match manager.underscores {
+        Underscores::Allow => {}
+        Underscores::Drop => head.headers.retain(|name, _| !name.contains(&b'_')),
+        Underscores::Reject => {
+            if head.headers.iter().any(|(name, _)| name.contains(&b'_')) {
+                return Some(Cause::Underscore.reply());
+            }
+        }
+    }
+    if upgrade {
+        return Some(Cause::UpgradeRefused.reply());
+    }
+    if head.method == "CONNECT" {
+        return Some(Cause::NoRoute.reply());
+    }
+    let asterisk = head.path == "*" && head.method == "OPTIONS";
+    if head.path.first() != Some(&b'/') && !asterisk {
+        return Some(Cause::NotAPath.reply());
+    }
+    None
+}
+
+fn canonical(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    metrics: crate::telemetry::metrics::Chunk<'_, crate::telemetry::metrics::names::Http>,
+) -> Option<(ResponseFlags, LocalReply)> {
+    match canonical_path(&head.path, manager.path) {
+        CanonicalPath::Unchanged => None,
+        CanonicalPath::Changed(path) => {
+            head.path = path;
+            None
+        }
+        CanonicalPath::Redirect(path) => {
+            metrics.inc(http::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH);
+            let mut reply = LocalReply::new(307, "", "path_normalization_failed");
+            reply.headers.append("location", &path);
+            head.path = path;
+            Some((ResponseFlags::NONE, reply))
+        }
+        CanonicalPath::Reject => {
+            metrics.inc(http::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
+            Some(Cause::BadPath.reply())
+        }
+    }
+}
+
+/// Cuts what the listener says has no meaning in a host.
+fn canonical_host(head: &mut RequestHead, rules: &HostRules, listener_port: u16) {
+    if !(rules.strip_any_port || rules.strip_matching_port || rules.strip_trailing_dot) {
+        return;
+    }
+    let (name, port) = split_port(&head.authority);
+    let strip = rules.strip_any_port
+        || rules.strip_matching_port && port == itoa::Buffer::new().format(listener_port).as_bytes();
+    let name = match name.strip_suffix(b".") {
+        Some(shorter) if rules.strip_trailing_dot => shorter,
+        _ => name,
+    };
+    if strip || port.is_empty() {
+        head.authority = head.authority.slice_ref(name);
+    } else if name.len() + 1 + port.len() != head.authority.len() {
+        head.authority = [name, b":", port].concat().into();
+    }
+}
+
+/// Host and port; the port is empty if there is none. Understands `[::1]:80`.
+fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
+    match authority.iter().rposition(|b| *b == b':') {
+        Some(at) if authority[at + 1..].iter().all(u8::is_ascii_digit) && !authority[at + 1..].is_empty() => {
+            (&authority[..at], &authority[at + 1..])
+        }
+        _ => (authority, b""),
+    }
+}
+
+/// Characters that Envoy takes in an authority (RFC 3986 section 3.2, and a little more).
+fn valid_authority(authority: &[u8]) -> bool {
+    authority.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@[]%".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports() {
+        for (authority, name, port) in
+            [("a:80", "a", "80"), ("a", "a", ""), ("[::1]:8", "[::1]", "8"), ("[::1]", "[::1]", ""), ("a:", "a:", ""), ("a:x", "a:x", "")]
+        {
+            assert_eq!(split_port(authority.as_bytes()), (name.as_bytes(), port.as_bytes()), "{authority}");
+        }
+    }
+}

@@ -1,0 +1,614 @@
+//! One request from its head to its log line.
+//!
+//! [`serve`] reads as the story of a request: made canonical, routed, through the filters, to the cluster and back.
+//! [`Request::poll`] moves what can be moved, in both directions at once, until the response has been written.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::alarm::{Alarm, due, earlier};
+use super::connection::{ConnectionContext, Serving};
+use super::downstream::{Downstream, DownstreamError};
+use super::error::Cause;
+use super::router::{Event, Router};
+use super::{log, prepare, response};
+use crate::filter::chain::{Chain, Direction, Out};
+use crate::filter::{LocalReply, Stream};
+use crate::http::h1::BodyEvent;
+use crate::http::{BodyBuf, RequestHead, ResponseHead};
+use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef, https_redirect};
+use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
+use crate::telemetry::metrics::names::{Http, http};
+use crate::telemetry::metrics::Chunk;
+use crate::telemetry::{ResponseFlags, StreamInfo};
+
+/// A request as its codec read it.
+pub(crate) struct Incoming {
+    /// Its head.
+    pub(crate) head: RequestHead,
+    /// Nothing follows the head.
+    pub(crate) end: bool,
+    /// Bytes of the head as it came.
+    pub(crate) header_bytes: u64,
+    /// It names a host.
+    pub(crate) has_host: bool,
+    /// It asks for another protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// Serves one request. When it returns, the response has been handed to the connection, or the client is gone.
+pub(crate) async fn serve(
+    cx: &Rc<ConnectionContext>,
+    serving: Rc<Serving>,
+    down: &mut Downstream<'_>,
+    alarm: &mut Alarm,
+    incoming: Incoming,
+) {
+    let mut info = StreamInfo::new(Rc::clone(&cx.info), incoming.head.version);
+    info.request_header_bytes = incoming.header_bytes;
+    let end = incoming.end;
+    let prepared = prepare::prepare(cx, serving.manager(), incoming, &mut info);
+    let (head, refused) = match prepared {
+        Ok(head) => (head, None),
+        Err((head, reply)) => (head, Some(reply)),
+    };
+    let mut request = Request::new(cx, serving, head, info);
+    request.begin(down, end, refused);
+    std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
+    request.finish();
+}
+
+/// Answers bytes that are no request, and logs that.
+pub(super) fn answer_malformed(cx: &Rc<ConnectionContext>, serving: &Rc<Serving>, cause: &Cause) -> (ResponseHead, Bytes) {
+    let mut info = StreamInfo::new(Rc::clone(&cx.info), crate::http::Version::Http11);
+    let (flags, reply) = cause.reply();
+    info.flags.insert(flags);
+    info.details = reply.details.clone();
+    info.status = reply.status;
+    let metrics = serving.manager().scope.chunk(cx.worker.index);
+    metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
+    metrics.inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
+    let (head, body) = response::of_local_reply(reply);
+    info.bytes_sent = body.len() as u64;
+    log::malformed(cx, serving, info);
+    (head, body)
+}
+
+/// Bytes that may wait towards a slow peer before its other side is read no more.
+const HIGH_WATERMARK: usize = 64 * 1024;
+
+/// A request under way.
+struct Request {
+    cx: Rc<ConnectionContext>,
+    serving: Rc<Serving>,
+    stream: Stream,
+    chain: Chain<FilterInstance>,
+    routes: Option<Arc<RouteConfig<PerRoute>>>,
+    route: Chosen,
+    random: u64,
+    router: Option<Router>,
+    /// The request was read to its end, or nobody wants the rest.
+    request_read: bool,
+    /// The response's head went to the client.
+    head_sent: bool,
+    /// The response was handed to the connection as a whole, or is cut.
+    response_done: bool,
+    /// The client is gone, or its stream: nothing can be sent any more.
+    gone: bool,
+    idle_limit: Option<Duration>,
+    last_moved: Instant,
+    end_of_life: Option<Instant>,
+    request_due: Option<Instant>,
+}
+
+/// What the route configuration has for a request.
+#[derive(Clone, Copy)]
+enum Chosen {
+    Route(RouteRef),
+    HttpsRedirect,
+    None,
+}
+
+impl Request {
+    fn new(cx: &Rc<ConnectionContext>, serving: Rc<Serving>, head: RequestHead, info: StreamInfo) -> Self {
+        let manager = serving.manager();
+        let (start, timeouts) = (info.start, manager.timeouts);
+        let routes = serving.routes();
+        let random = cx.worker.clusters.random();
+        let stream = Stream::new(head, info);
+        let route = choose(routes.as_deref(), &stream, random);
+        let matched = matched(routes.as_deref(), route);
+        let per_route = matched.map(|matched| matched.per_filter()).unwrap_or_default();
+        let chain = manager.filters.instantiate(&cx.worker.filters, &stream, per_route);
+        let route_idle = matched.and_then(|matched| match &matched.route.action {
+            Action::Forward(forward) => forward.idle_timeout,
+            _ => None,
+        });
+        let idle_limit = route_idle.or(timeouts.stream_idle).filter(|limit| !limit.is_zero());
+        let metrics = manager.scope.chunk(cx.worker.index);
+        metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
+        metrics.up(http::DOWNSTREAM_RQ_ACTIVE);
+        Self {
+            cx: Rc::clone(cx),
+            stream,
+            chain,
+            routes,
+            route,
+            random,
+            router: None,
+            request_read: false,
+            head_sent: false,
+            response_done: false,
+            gone: false,
+            idle_limit,
+            last_moved: start,
+            end_of_life: due(start, timeouts.stream),
+            request_due: due(start, timeouts.request),
+            serving,
+        }
+    }
+
+    /// Lets the request's head into the filters, or answers it if the connection manager refused it.
+    fn begin(&mut self, down: &mut Downstream<'_>, end: bool, refused: Option<(ResponseFlags, LocalReply)>) {
+        self.request_read = end;
+        self.note_route();
+        if end {
+            let mut state = self.stream.edit();
+            state.info.request_complete = Some(state.info.start);
+        }
+        match refused {
+            Some((flags, reply)) => self.answer(flags, reply),
+            None if self.chain.is_empty() => {
+                self.to_cluster(end);
+                return;
+            }
+            None => self.chain.request_headers(end),
+        }
+        self.take_out(down);
+    }
+
+    /// Moves all that can be moved. Ready when nothing is left to do for this request.
+    fn poll(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>, alarm: &mut Alarm) -> Poll<()> {
+        loop {
+            let mut moved = self.poll_router(task, down);
+            moved |= self.poll_client(task, down);
+            moved |= self.apply_effects(down);
+            if down.queued() > 0 && !self.gone {
+                match down.poll_flush(task) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(error)) => self.client_failed(&error),
+                    Poll::Pending => {}
+                }
+            }
+            if self.gone || (self.response_done && down.queued() == 0) {
+                return Poll::Ready(());
+            }
+            if moved {
+                continue;
+            }
+            match alarm.poll(task, self.next_deadline()) {
+                Poll::Ready(()) => self.deadline(down),
+                Poll::Pending => {
+                    self.stream.edit().waker = Some(task.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Logs, and gives everything back.
+    fn finish(mut self) {
+        let now = Instant::now();
+        if let Some(router) = self.router.take() {
+            router.end(&self.cx.worker, &self.stream, now);
+        }
+        {
+            let mut state = self.stream.edit();
+            state.info.end = Some(now);
+            if !self.request_read && !self.gone {
+                self.metrics().inc(http::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
+            }
+        }
+        self.chain.log();
+        log::request(&self.cx, &self.serving, &self.stream);
+        self.chain.destroy();
+        let info = &self.stream.get().info;
+        let metrics = self.metrics();
+        metrics.down(http::DOWNSTREAM_RQ_ACTIVE);
+        metrics.record(http::DOWNSTREAM_RQ_TIME, now.saturating_duration_since(info.start).as_millis() as u64);
+        if let Some(class) = Http::class(info.status) {
+            metrics.inc(http::DOWNSTREAM_RQ_COMPLETED);
+            metrics.inc(class);
+        }
+    }
+
+    // ---- the request, towards the cluster ------------------------------------------------------------------------
+
+    /// Reads the client's body as long as somebody takes it; while nobody does, watches whether the client leaves.
+    fn poll_client(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
+        if self.gone || self.response_done {
+            return false;
+        }
+        if self.request_read {
+            if let Poll::Ready(error) = down.poll_gone(task) {
+                self.client_failed(&error);
+                return true;
+            }
+            return false;
+        }
+        let full = self.router.as_ref().is_some_and(|router| router.queued() >= HIGH_WATERMARK);
+        if full || !self.chain.wants_more(Direction::Request) {
+            return false;
+        }
+        match down.poll_body(task) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(event)) => {
+                self.client_sent(event, down);
+                true
+            }
+            Poll::Ready(Err(DownstreamError::Malformed)) => {
+                self.request_read = true;
+                down.close_after();
+                self.metrics().inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
+                let (flags, reply) = Cause::MalformedBody.reply();
+                self.fail(flags, reply, down);
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                self.client_failed(&error);
+                true
+            }
+        }
+    }
+
+    fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
+        let now = Instant::now();
+        self.last_moved = now;
+        let end = !matches!(event, BodyEvent::Data(_));
+        if end {
+            self.request_read = true;
+            self.stream.edit().info.request_complete = Some(now);
+        }
+        if let BodyEvent::Data(piece) = &event {
+            self.stream.edit().info.bytes_received += piece.len() as u64;
+        }
+        let bypass = self.chain.passes_request_body() && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
+        match (event, bypass) {
+            (BodyEvent::Data(piece), true) => self.send(BodyBuf::from(piece), false),
+            (BodyEvent::Data(piece), false) => self.chain.request_body(piece, false),
+            (BodyEvent::End, true) => self.send(BodyBuf::new(), true),
+            (BodyEvent::End, false) => self.chain.request_body(Bytes::new(), true),
+            (BodyEvent::Trailers(trailers), bypass) => {
+                self.stream.edit().request_trailers = Some(trailers);
+                if bypass {
+                    self.send_trailers();
+                } else {
+                    self.chain.request_trailers();
+                }
+            }
+        }
+        self.take_out(down);
+    }
+
+    fn send(&mut self, pieces: BodyBuf, end: bool) {
+        if let Some(router) = &mut self.router {
+            router.send(pieces, end);
+        }
+    }
+
+    fn send_trailers(&mut self) {
+        if let Some(router) = &mut self.router {
+            router.send_trailers(self.stream.get().request_trailers.clone());
+        }
+    }
+
+    /// The head has passed the filters: to the route's cluster, or the route's own answer.
+    fn to_cluster(&mut self, end: bool) {
+        if std::mem::take(&mut self.stream.edit().clear_route_cache) {
+            self.route = choose(self.routes.as_deref(), &self.stream, self.random);
+            self.note_route();
+        }
+        let routes = self.routes.clone();
+        let Some(matched) = matched(routes.as_deref(), self.route) else {
+            let metrics = self.metrics();
+            if matches!(self.route, Chosen::HttpsRedirect) {
+                metrics.inc(http::RQ_REDIRECT);
+                let answer = https_redirect(&self.stream.get().request);
+                return self.answer(ResponseFlags::NONE, response::of_route(answer));
+            }
+            metrics.inc(http::NO_ROUTE);
+            let cause = if self.routes.is_some() { Cause::NoRoute } else { Cause::NoRouteConfiguration };
+            return self.answer_cause(&cause);
+        };
+        let envoy_headers = !self.serving.manager().suppress_envoy_headers;
+        let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);
+        if let Some(answer) = answer {
+            self.metrics().inc(if answer.location.is_some() { http::RQ_REDIRECT } else { http::RQ_DIRECT_RESPONSE });
+            let mut reply = response::of_route(answer);
+            let mut head = ResponseHead { status: reply.status, headers: std::mem::take(&mut reply.headers) };
+            {
+                let state = self.stream.get();
+                matched.finalize_response(&mut head, &state.request, &state.info);
+            }
+            reply.headers = head.headers;
+            return self.answer(ResponseFlags::NONE, reply);
+        }
+        self.metrics().inc(http::RQ_TOTAL);
+        match Router::start(&self.cx.worker, self.serving.snapshot(), self.serving.manager(), &self.stream, &matched, end) {
+            Ok(router) => self.router = Some(router),
+            Err(cause) => {
+                if matches!(cause, Cause::NoCluster(_)) {
+                    self.metrics().inc(http::NO_CLUSTER);
+                }
+                self.answer_cause(&cause);
+            }
+        }
+    }
+
+    // ---- the response, towards the client ------------------------------------------------------------------------
+
+    /// Takes what the endpoint sends, as fast as the client takes it.
+    fn poll_router(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
+        if self.response_done || down.queued() >= HIGH_WATERMARK || !self.chain.wants_more(Direction::Response) {
+            return false;
+        }
+        let Some(router) = &mut self.router else { return false };
+        let routes = self.routes.as_deref();
+        let Some(matched) = matched(routes, self.route) else { return false };
+        let Poll::Ready(event) = router.poll(task, &self.cx.worker, &self.stream, &matched) else { return false };
+        self.last_moved = Instant::now();
+        self.endpoint_sent(event, down);
+        true
+    }
+
+    fn endpoint_sent(&mut self, event: Event, down: &mut Downstream<'_>) {
+        match event {
+            Event::Moved => {}
+            Event::Informational(head) => down.informational(&head),
+            Event::Head(head, end) => {
+                self.stream.edit().response = Some(head);
+                if self.chain.passes_response_headers() {
+                    self.respond_head(down, end);
+                } else {
+                    self.chain.response_headers(end);
+                }
+            }
+            Event::Data(piece, end) if self.chain.passes_response_body() => self.respond_data(down, BodyBuf::from(piece), end),
+            Event::Data(piece, end) => self.chain.response_body(piece, end),
+            Event::Trailers(trailers) => {
+                self.stream.edit().response_trailers = Some(trailers);
+                if self.chain.passes_response_trailers() {
+                    self.respond_trailers(down);
+                } else {
+                    self.chain.response_trailers();
+                }
+            }
+            Event::Failed(cause) => {
+                let (flags, reply) = cause.reply();
+                self.fail(flags, reply, down);
+            }
+        }
+        self.take_out(down);
+    }
+
+    fn respond_head(&mut self, down: &mut Downstream<'_>, end: bool) {
+        if self.head_sent || self.gone {
+            return;
+        }
+        let manager = self.serving.manager();
+        let sent = {
+            let mut state = self.stream.edit();
+            let state = &mut *state;
+            let Some(head) = state.response.as_mut() else { return };
+            response::finalize(manager, &self.cx.worker, &state.request, head);
+            state.info.status = head.status;
+            state.info.response_first = Some(self.last_moved);
+            state.info.response_header_bytes = (head.headers.byte_size() + head.headers.len() * 4 + 19) as u64;
+            down.head(head, end)
+        };
+        self.head_sent = true;
+        self.sent(sent, end);
+    }
+
+    fn respond_data(&mut self, down: &mut Downstream<'_>, mut pieces: BodyBuf, end: bool) {
+        if !self.head_sent || self.response_done {
+            return;
+        }
+        self.stream.edit().info.bytes_sent += pieces.len() as u64;
+        loop {
+            let piece = pieces.pop().unwrap_or_default();
+            let last = end && pieces.is_empty();
+            let sent = down.data(piece, last);
+            self.sent(sent, last);
+            if pieces.is_empty() || self.gone {
+                return;
+            }
+        }
+    }
+
+    fn respond_trailers(&mut self, down: &mut Downstream<'_>) {
+        let sent = match &self.stream.get().response_trailers {
+            Some(trailers) => down.trailers(trailers),
+            None => down.data(Bytes::new(), true),
+        };
+        self.sent(sent, true);
+    }
+
+    fn sent(&mut self, sent: Result<(), DownstreamError>, end: bool) {
+        match sent {
+            Ok(()) => self.response_done |= end,
+            Err(error) => self.client_failed(&error),
+        }
+    }
+
+    // ---- what the filters and the gateway itself decide ----------------------------------------------------------
+
+    /// Does what left the chain.
+    fn take_out(&mut self, down: &mut Downstream<'_>) {
+        while let Some(out) = self.chain.next_out() {
+            match out {
+                Out::Headers(Direction::Request, end) => self.to_cluster(end),
+                Out::Data(Direction::Request, pieces, end) => self.send(pieces, end),
+                Out::Trailers(Direction::Request) => self.send_trailers(),
+                Out::Headers(Direction::Response, end) => self.respond_head(down, end),
+                Out::Data(Direction::Response, pieces, end) => self.respond_data(down, pieces, end),
+                Out::Trailers(Direction::Response) => self.respond_trailers(down),
+                Out::Respond(reply) => self.local_reply(*reply, true, down),
+                Out::RespondDirect(reply) => self.local_reply(*reply, false, down),
+                Out::Reset => self.cut(down),
+            }
+        }
+    }
+
+    fn apply_effects(&mut self, down: &mut Downstream<'_>) -> bool {
+        if self.stream.get().effects.is_empty() {
+            return false;
+        }
+        self.chain.apply_effects();
+        self.take_out(down);
+        true
+    }
+
+    /// Answers by the gateway, through the filters' response side.
+    fn answer(&mut self, flags: ResponseFlags, reply: LocalReply) {
+        self.stream.edit().info.flags.insert(flags);
+        self.chain.respond(Box::new(reply));
+    }
+
+    fn answer_cause(&mut self, cause: &Cause) {
+        let (flags, reply) = cause.reply();
+        self.answer(flags, reply);
+    }
+
+    /// As [`Self::answer`], from outside of the chain's calls; a response that has begun is cut instead.
+    fn fail(&mut self, flags: ResponseFlags, reply: LocalReply, down: &mut Downstream<'_>) {
+        self.stream.edit().info.flags.insert(flags);
+        if self.head_sent {
+            self.stream.edit().info.details = reply.details;
+            self.cut(down);
+        } else {
+            self.chain.respond(Box::new(reply));
+        }
+        self.take_out(down);
+    }
+
+    fn local_reply(&mut self, reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
+        self.drop_router();
+        let details = reply.details.clone();
+        let grpc = response::is_grpc(&self.stream.get().request);
+        let (head, body) = if grpc { response::of_grpc_reply(reply) } else { response::of_local_reply(reply) };
+        let end = body.is_empty();
+        {
+            let mut state = self.stream.edit();
+            state.info.details = details;
+            state.response = Some(head);
+        }
+        if filtered && !self.chain.passes_response_headers() {
+            self.chain.response_headers(end);
+            if !end {
+                self.chain.response_body(body, true);
+            }
+        } else {
+            self.respond_head(down, end);
+            if !end {
+                self.respond_data(down, BodyBuf::from(body), true);
+            }
+        }
+    }
+
+    /// The response cannot be completed: the client must see that.
+    fn cut(&mut self, down: &mut Downstream<'_>) {
+        self.drop_router();
+        if self.head_sent {
+            self.metrics().inc(http::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
+        }
+        self.metrics().inc(http::DOWNSTREAM_RQ_TX_RESET);
+        down.reset();
+        self.response_done = true;
+    }
+
+    fn client_failed(&mut self, error: &DownstreamError) {
+        let mut state = self.stream.edit();
+        if matches!(error, DownstreamError::Reset) {
+            state.info.flags.insert(ResponseFlags::DOWNSTREAM_REMOTE_RESET);
+        } else {
+            state.info.flags.insert(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
+        }
+        state.info.details = "downstream_remote_disconnect".into();
+        drop(state);
+        if matches!(error, DownstreamError::Reset) {
+            self.metrics().inc(http::DOWNSTREAM_RQ_RX_RESET);
+        }
+        self.gone = true;
+    }
+
+    fn drop_router(&mut self) {
+        if let Some(router) = self.router.take() {
+            router.end(&self.cx.worker, &self.stream, Instant::now());
+        }
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------------------
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let idle = due(self.last_moved, self.idle_limit);
+        let router = self.router.as_ref().and_then(Router::deadline);
+        let whole = self.request_due.filter(|_| !self.request_read);
+        earlier(earlier(idle, router), earlier(self.end_of_life, whole))
+    }
+
+    fn deadline(&mut self, down: &mut Downstream<'_>) {
+        let now = Instant::now();
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let cause = if passed(self.request_due) && !self.request_read {
+            self.metrics().inc(http::DOWNSTREAM_RQ_TIMEOUT);
+            Cause::RequestTimeout
+        } else if passed(self.end_of_life) {
+            self.metrics().inc(http::DOWNSTREAM_RQ_MAX_DURATION_REACHED);
+            Cause::StreamDuration
+        } else if passed(due(self.last_moved, self.idle_limit)) {
+            self.metrics().inc(http::DOWNSTREAM_RQ_IDLE_TIMEOUT);
+            Cause::IdleTimeout
+        } else {
+            // The router's own: it finds out at its next poll.
+            if let Some(router) = &mut self.router {
+                router.rang();
+            }
+            return;
+        };
+        let (flags, reply) = cause.reply();
+        self.fail(flags, reply, down);
+    }
+
+    fn note_route(&self) {
+        let Some(matched) = matched(self.routes.as_deref(), self.route) else { return };
+        let info = &mut self.stream.edit().info;
+        info.route = matched.route.name.clone();
+        info.virtual_host = Some(Arc::clone(&matched.host.name));
+    }
+
+    fn metrics(&self) -> Chunk<'_, Http> {
+        self.serving.manager().scope.chunk(self.cx.worker.index)
+    }
+}
+
+fn choose(routes: Option<&RouteConfig<PerRoute>>, stream: &Stream, random: u64) -> Chosen {
+    let state = stream.get();
+    let input = MatchInput::new(&state.request, random, state.info.connection.tls.as_ref());
+    match routes.map(|routes| routes.choose(&input)) {
+        Some(Choice::Route(matched)) => Chosen::Route(matched.at),
+        Some(Choice::HttpsRedirect(_)) => Chosen::HttpsRedirect,
+        Some(Choice::None) | None => Chosen::None,
+    }
+}
+
+fn matched(routes: Option<&RouteConfig<PerRoute>>, chosen: Chosen) -> Option<Matched<'_, PerRoute>> {
+    match chosen {
+        Chosen::Route(at) => routes?.at(at),
+        Chosen::HttpsRedirect | Chosen::None => None,
+    }
+}

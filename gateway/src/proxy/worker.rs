@@ -1,0 +1,158 @@
+//! A worker: one thread with its own runtime, connections, pools and filter instances. Nothing here is shared.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use crate::cluster::WorkerClusters;
+use crate::snapshot::compile::filter::WorkerFilters;
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::upstream::Pools;
+
+/// What the connections of one worker have in common.
+pub struct Worker {
+    /// Its number, from 1; also its chunk of each metric (0 is the control thread's).
+    pub index: usize,
+    /// Connections to endpoints.
+    pub pools: Pools,
+    /// State of load balancing.
+    pub clusters: WorkerClusters,
+    /// Instances of filters.
+    pub filters: WorkerFilters,
+    store: Arc<SnapshotStore>,
+    current: RefCell<(u64, Rc<Arc<Snapshot>>)>,
+    draining: Cell<bool>,
+    drain: Notify,
+    connections: Cell<usize>,
+    date: RefCell<(Instant, [u8; 29])>,
+}
+
+impl Worker {
+    /// A worker that sees what `store` has.
+    pub fn new(index: usize, store: Arc<SnapshotStore>, filters: WorkerFilters) -> Rc<Self> {
+        let current = store.load();
+        Rc::new(Self {
+            index,
+            pools: Pools::new(index),
+            clusters: WorkerClusters::new(),
+            filters,
+            current: RefCell::new((store.generation(), Rc::new(current))),
+            store,
+            draining: Cell::new(false),
+            drain: Notify::new(),
+            connections: Cell::new(0),
+            date: RefCell::new((Instant::now(), http_date(SystemTime::now()))),
+        })
+    }
+
+    /// The newest snapshot. Costs one atomic load while it has not changed; no count is shared between workers.
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let generation = self.store.generation();
+        let mut current = self.current.borrow_mut();
+        if current.0 != generation {
+            *current = (generation, Rc::new(self.store.load()));
+        }
+        Rc::clone(&current.1)
+    }
+
+    /// Drops an old snapshot that no request holds any more; called when a new one is announced.
+    pub fn refresh(&self) {
+        self.snapshot();
+    }
+
+    /// Whether connections are to end after the request they serve.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Ends idle connections now, and others after their request.
+    pub fn begin_drain(&self) {
+        self.draining.set(true);
+        self.drain.notify_waiters();
+    }
+
+    /// Ready when draining begins.
+    pub(super) fn drain_begins(&self) -> impl Future<Output = ()> + '_ {
+        self.drain.notified()
+    }
+
+    /// Connections of clients that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    pub(super) fn connection_opened(&self) {
+        self.connections.set(self.connections.get() + 1);
+    }
+
+    pub(super) fn connection_closed(&self) {
+        self.connections.set(self.connections.get().saturating_sub(1));
+    }
+
+    /// The time as the `date` field has it (RFC 9110 section 5.6.7), made once a second.
+    pub(super) fn date(&self, now: Instant) -> [u8; 29] {
+        let mut date = self.date.borrow_mut();
+        if now.saturating_duration_since(date.0).as_millis() >= 500 {
+            *date = (now, http_date(SystemTime::now()));
+        }
+        date.1
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(now: SystemTime) -> [u8; 29] {
+    const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+    const MONTHS: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default();
+    let days = seconds / 86_400;
+    let (year, month, day) = civil(days as i64);
+    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    let mut put = |at: usize, value: u64| {
+        text[at] = b'0' + (value / 10 % 10) as u8;
+        text[at + 1] = b'0' + (value % 10) as u8;
+    };
+    put(5, day);
+    put(12, year / 100);
+    put(14, year);
+    put(17, seconds / 3600 % 24);
+    put(20, seconds / 60 % 60);
+    put(23, seconds % 60);
+    text[..3].copy_from_slice(DAYS[(days % 7) as usize]);
+    text[8..11].copy_from_slice(MONTHS[(month - 1) as usize % 12]);
+    text
+}
+
+/// Days since 1970 to year, month and day of the Gregorian calendar (Howard Hinnant's `civil_from_days`).
+fn civil(days: i64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    (year as u64, month as u64, day as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT"),
+            (1_795_392_000, "Mon, 23 Nov 2026 00:00:00 GMT"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))), text);
+        }
+    }
+}
