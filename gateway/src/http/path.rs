@@ -9,7 +9,7 @@ use super::head::split_query;
 
 /// How paths are made canonical (fields of the HTTP connection manager).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathOptions {
+pub struct PathRules {
     /// `normalize_path`: dot segments, backslashes, needless percent-encoding.
     pub normalize: bool,
     /// `merge_slashes`.
@@ -47,7 +47,7 @@ pub enum CanonicalPath {
 
 /// The canonical form of `path` (with its query). A `#` anywhere is refused, as Envoy does: a fragment is not sent, and
 /// servers disagree about what it would mean. Allocates only if the path changes.
-pub fn canonical_path(path: &[u8], options: PathOptions) -> CanonicalPath {
+pub fn canonical_path(path: &[u8], options: PathRules) -> CanonicalPath {
     if memchr::memchr(b'#', path).is_some() {
         return CanonicalPath::Reject;
     }
@@ -248,10 +248,10 @@ fn escaped(path: &[u8], at: usize) -> Option<u8> {
 mod tests {
     use super::*;
 
-    const NORMALIZE: PathOptions =
-        PathOptions { normalize: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
+    const NORMALIZE: PathRules =
+        PathRules { normalize: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
 
-    fn check(options: PathOptions, path: &str, want: &str) {
+    fn check(options: PathRules, path: &str, want: &str) {
         let got = match canonical_path(path.as_bytes(), options) {
             CanonicalPath::Unchanged => path.to_owned(),
             CanonicalPath::Changed(new) => {
@@ -294,12 +294,12 @@ mod tests {
         ] {
             check(NORMALIZE, path, want);
         }
-        check(PathOptions::default(), "/a/../%41//b", "/a/../%41//b");
+        check(PathRules::default(), "/a/../%41//b", "/a/../%41//b");
     }
 
     #[test]
     fn slashes() {
-        let merge = PathOptions { merge_slashes: true, ..PathOptions::default() };
+        let merge = PathRules { merge_slashes: true, ..PathRules::default() };
         for (path, want) in [
             ("/a//b///c", "/a/b/c"),
             ("//a", "/a"),
@@ -311,7 +311,7 @@ mod tests {
         ] {
             check(merge, path, want);
         }
-        let with = |escaped_slashes| PathOptions { normalize: true, merge_slashes: true, escaped_slashes };
+        let with = |escaped_slashes| PathRules { normalize: true, merge_slashes: true, escaped_slashes };
         for (action, path, want) in [
             (EscapedSlashes::Keep, "/a%2Fb", "/a%2Fb"),
             (EscapedSlashes::Reject, "/a%2fb", "400"),

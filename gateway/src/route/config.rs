@@ -51,8 +51,6 @@ pub struct VirtualHost<P> {
     pub include_request_attempt_count: bool,
     /// Clients see `x-envoy-attempt-count`.
     pub include_attempt_count_in_response: bool,
-    /// A retry after a per-try time-out says so in `x-envoy-is-timeout-retry`.
-    pub include_is_timeout_retry: bool,
 }
 
 /// Whether a virtual host serves requests over cleartext.
