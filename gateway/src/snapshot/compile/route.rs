@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use weir_xds::pb;
 
+use super::filter::PerRoute;
 use crate::route::table::{MatchOptions, RouteTableBuilder};
 use crate::route::{self, HeaderOps, HostSpec, RequireTls, RetryPolicy, RouteSpec, VirtualHost};
 use crate::snapshot::Problems;
@@ -25,8 +26,14 @@ pub struct RouteCx<'a, P> {
     /// What holds unless `validate_clusters` says otherwise: true for routes inside a listener, false for RDS.
     pub validate_clusters: bool,
     /// Compiles a `typed_per_filter_config`, with paths such as `["envoy.filters.http.buffer"].disabled`.
-    pub per_filter: &'a dyn Fn(&HashMap<String, pb::Any>, &mut Problems) -> Option<Arc<P>>,
+    pub per_filter: &'a CompilePerFilter<'a, P>,
 }
+
+/// Compiles a `typed_per_filter_config`.
+pub type CompilePerFilter<'a, P> = dyn Fn(&HashMap<String, pb::Any>, &mut Problems) -> Option<Arc<P>> + 'a;
+
+/// A route configuration with the settings of this gateway's filters.
+pub type RouteConfig = route::RouteConfig<PerRoute>;
 
 /// Compiles a route configuration; `None` and all problems if there is any.
 pub fn compile_route_config<P>(

@@ -5,9 +5,9 @@ use prost::Message;
 use super::*;
 use crate::http::{HeaderMap, RequestHead, Version};
 use crate::route::action::ClusterChoice;
-use crate::route::{Action, Choice, HostRewrite, MatchInput, Matched, RouteConfig};
+use crate::route::{Action, Choice, HostRewrite, MatchInput, Matched};
 
-fn compile(yaml: &str) -> Result<RouteConfig<String>, Vec<String>> {
+fn compile(yaml: &str) -> Result<route::RouteConfig<String>, Vec<String>> {
     let decoded = weir_xds::decode(yaml, "envoy.config.route.v3.RouteConfiguration");
     assert!(decoded.problems.is_empty(), "{:?}", decoded.problems);
     let proto = pb::route::RouteConfiguration::decode(decoded.bytes.as_slice()).unwrap();
@@ -40,7 +40,7 @@ fn get(authority: &'static str, path: &'static str) -> RequestHead {
     }
 }
 
-fn matched<'a>(config: &'a RouteConfig<String>, head: &RequestHead, random: u64) -> Matched<'a, String> {
+fn matched<'a>(config: &'a route::RouteConfig<String>, head: &RequestHead, random: u64) -> Matched<'a, String> {
     match config.choose(&MatchInput::new(head, random, None)) {
         Choice::Route(matched) => config.at(matched.at).unwrap(),
         other => panic!("{other:?}"),
