@@ -100,6 +100,11 @@ impl<F: HttpFilter> Chain<F> {
         &self.stream
     }
 
+    /// Whether it has no filter at all.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// The union of what its filters want.
     pub fn wants(&self) -> Wants {
         self.wants
@@ -215,9 +220,10 @@ impl<F: HttpFilter> Chain<F> {
         !self.wants.request_trailers && self.request.stopped == 0
     }
 
-    /// Whether no filter cares for the response's head.
+    /// Whether the response's head may go around the chain: only without any filter, because from the head on the chain
+    /// knows what becomes of a local reply.
     pub fn passes_response_headers(&self) -> bool {
-        !self.wants.response_headers
+        self.nodes.is_empty()
     }
 
     /// As [`Self::passes_request_body`] for the response.

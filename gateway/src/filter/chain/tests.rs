@@ -478,9 +478,10 @@ fn what_passes_untouched_is_known() {
     assert!(!driver.chain.passes_request_body() && driver.chain.is_stopped(Direction::Request));
     driver.feed("go:a:q");
     assert!(driver.chain.passes_request_body() && driver.chain.passes_request_trailers());
-    assert!(driver.chain.passes_response_headers() && driver.chain.passes_response_body());
+    assert!(driver.chain.passes_response_body() && driver.chain.passes_response_trailers());
+    assert!(!driver.chain.passes_response_headers() && Driver::new(&[], 10).chain.passes_response_headers());
     let driver = Driver::new(&["a -", "b"], 10);
-    assert!(!driver.chain.passes_request_body() && !driver.chain.passes_response_headers());
+    assert!(!driver.chain.passes_request_body() && !driver.chain.passes_response_body());
 }
 
 #[test]

@@ -17,27 +17,51 @@ pub enum FilterInstance {
     Wasm(WasmFilter),
 }
 
+/// What the filters of one worker share.
+pub struct WorkerFilters {
+    /// Instances of Wasm plugins.
+    pub plugins: WorkerPlugins,
+}
+
+impl WorkerFilters {
+    /// `worker` is this thread's number in metrics: 1 for the first worker.
+    pub fn new(worker: usize) -> Self {
+        Self { plugins: WorkerPlugins::new(worker) }
+    }
+
+    /// Drops what no snapshot has any more. To be called when a new one has come.
+    pub fn sweep(&self) {
+        self.plugins.sweep();
+    }
+}
+
 impl HttpFilters {
-    /// The chain for a new stream. `levels` is what the route says, the least specific first: route configuration,
-    /// virtual host, route, weighted cluster.
-    pub fn instantiate(&self, stream: Stream, worker: &WorkerPlugins, levels: &[&PerRoute]) -> Chain<FilterInstance> {
+    /// The chain for a new stream. `said` is what its route says about filters, the most specific level first: weighted
+    /// cluster, route, virtual host, route configuration.
+    pub fn instantiate(
+        &self,
+        worker: &WorkerFilters,
+        stream: &Stream,
+        said: [Option<&PerRoute>; 4],
+    ) -> Chain<FilterInstance> {
+        let levels: SmallVec<[&PerRoute; 4]> = said.into_iter().flatten().filter(|level| !level.is_empty()).collect();
         let mut instances: SmallVec<[FilterInstance; 2]> = SmallVec::new();
         for filter in &self.filters {
-            let said: SmallVec<[&Entry; 4]> = levels.iter().filter_map(|level| level.of(&filter.name)).collect();
+            let entries: SmallVec<[&Entry; 4]> = levels.iter().filter_map(|level| level.of(&filter.name)).collect();
             // The most specific level that says anything decides.
-            if said.last().map_or(filter.disabled, |entry| entry.disabled) {
+            if entries.first().map_or(filter.disabled, |entry| entry.disabled) {
                 continue;
             }
             let id = FilterId(instances.len());
-            instances.extend(filter.instance(id, worker, &said));
+            instances.extend(filter.instance(id, worker, &entries));
         }
-        Chain::new(stream, instances)
+        Chain::new(stream.clone(), instances)
     }
 }
 
 impl NamedFilter {
-    fn instance(&self, id: FilterId, worker: &WorkerPlugins, said: &[&Entry]) -> Option<FilterInstance> {
-        let mut configs = said.iter().rev().filter_map(|entry| entry.config.as_ref());
+    fn instance(&self, id: FilterId, worker: &WorkerFilters, entries: &[&Entry]) -> Option<FilterInstance> {
+        let mut configs = entries.iter().filter_map(|entry| entry.config.as_ref());
         let instance = match &self.config {
             FilterConfig::Buffer(max) => match configs.next() {
                 Some(RouteConfig::BufferOff) => return None,
@@ -57,7 +81,7 @@ impl NamedFilter {
                 let all = std::iter::once(mutations.clone()).chain(levels);
                 FilterInstance::HeaderMutation(HeaderMutationFilter::new(all))
             }
-            FilterConfig::Wasm(plugin) => FilterInstance::Wasm(worker.filter(plugin, id)),
+            FilterConfig::Wasm(plugin) => FilterInstance::Wasm(worker.plugins.filter(plugin, id)),
         };
         Some(instance)
     }

@@ -17,7 +17,7 @@ use crate::filter::header_mutation::HeaderMutations;
 use crate::plugin::{Plugin, Plugins};
 use crate::snapshot::Problems;
 
-pub use instance::FilterInstance;
+pub use instance::{FilterInstance, WorkerFilters};
 pub use per_route::{PerRoute, compile_per_route};
 
 /// The filters of a connection manager in configuration order, without the router.

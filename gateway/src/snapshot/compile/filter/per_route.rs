@@ -42,8 +42,9 @@ impl PerRoute {
     }
 }
 
-/// Compiles `typed_per_filter_config` of one level; paths of problems begin with that name. Which filters there are is
-/// not known here: an entry for a filter that the connection manager does not have is without effect, as in Envoy.
+/// Compiles `typed_per_filter_config` of one level; paths of problems begin with the key, such as
+/// `["envoy.filters.http.buffer"].disabled`. Which filters there are is not known here: an entry for a filter that the
+/// connection manager does not have is without effect, as in Envoy.
 pub fn compile_per_route(protos: &HashMap<String, pb::Any>, problems: &mut Problems) -> Option<PerRoute> {
     let before = problems.len();
     let mut names: Vec<_> = protos.keys().collect();
@@ -53,7 +54,7 @@ pub fn compile_per_route(protos: &HashMap<String, pb::Any>, problems: &mut Probl
         let Some(any) = protos.get(name) else { continue };
         let mut inner = Problems::new();
         entries.extend(compile_entry(name, any, &mut inner));
-        problems.nest(&format!("typed_per_filter_config[{name:?}]"), inner);
+        problems.nest(&format!("[{name:?}]"), inner);
     }
     (problems.len() == before).then(|| PerRoute { entries: entries.into() })
 }
