@@ -1,0 +1,13 @@
+//! The questions, one file per subject.
+
+mod actions;
+mod connection;
+mod forwarded;
+mod framing;
+mod limits;
+mod malformed;
+mod matching;
+mod paths;
+mod responses;
+mod retries;
+mod timeouts;

@@ -1,0 +1,102 @@
+//! What must be equal, as lines of text: everything but dates, times, made-up ids, and the ports of this run.
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use weir_tests::{End, Kind, Response, Seen};
+
+/// Everything that one gateway did with one case, as comparable lines.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) answers: Vec<String>,
+    pub(crate) connection: String,
+    pub(crate) upstream: Vec<String>,
+    pub(crate) log: Vec<String>,
+}
+
+/// The names of this run that stand for ports and for the program.
+pub(crate) struct Names {
+    pub(crate) kind: Kind,
+    pub(crate) ports: Vec<(SocketAddr, String)>,
+}
+
+impl Names {
+    pub(crate) fn answer(&self, answer: &Result<Response, End>) -> String {
+        let response = match answer {
+            Ok(response) => response,
+            Err(end) => return format!("none: {}", self.end(end)),
+        };
+        let mut lines = Vec::new();
+        for head in &response.informational {
+            lines.push(head.line.clone());
+            lines.extend(self.headers(&head.headers));
+        }
+        lines.push(if response.line.is_empty() { response.status.to_string() } else { response.line.clone() });
+        lines.extend(self.headers(&response.headers));
+        lines.push(format!("body {}", self.bytes(&response.body)));
+        lines.extend(self.headers(&response.trailers).into_iter().map(|line| format!("trailer {line}")));
+        lines.join("\n")
+    }
+
+    pub(crate) fn end(&self, end: &End) -> String {
+        match end {
+            // Whether the kernel turns a close into a reset depends on whether bytes were unread: a matter of timing.
+            End::Closed(bytes) | End::Reset(bytes) if bytes.is_empty() => "closed".into(),
+            End::Closed(bytes) | End::Reset(bytes) => format!("closed after {}", self.bytes(bytes)),
+            End::Broken(reason, bytes) => format!("broken: {reason}: {}", self.bytes(bytes)),
+            End::Silent(bytes) if bytes.is_empty() => "kept, silent".into(),
+            End::Silent(bytes) => format!("kept, silent after {}", self.bytes(bytes)),
+        }
+    }
+
+    pub(crate) fn seen(&self, upstream: &str, seen: &Seen) -> String {
+        let mut lines = vec![format!("upstream {upstream}: {}", seen.line())];
+        lines.extend(self.headers(&seen.headers()));
+        lines.push(format!("body {}", self.bytes(&seen.body)));
+        lines.extend(seen.trailers.lines().map(|line| format!("trailer {line}")));
+        lines.join("\n")
+    }
+
+    pub(crate) fn log(&self, line: &Value) -> String {
+        let fields = line.as_object().into_iter().flatten().filter(|(name, _)| *name != "from");
+        let mut fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {}", self.text(&value.to_string()))).collect();
+        fields.sort();
+        fields.join("\n")
+    }
+
+    /// Sorted by name; headers of one name keep their order.
+    fn headers(&self, headers: &[(String, String)]) -> Vec<String> {
+        let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name, self.value(name, value))).collect();
+        headers.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+        headers.into_iter().map(|(name, value)| format!("  {name}: {value}")).collect()
+    }
+
+    fn value(&self, name: &str, value: &str) -> String {
+        let own_name = if self.kind == Kind::Envoy { "envoy" } else { "weir" };
+        match name.to_ascii_lowercase().as_str() {
+            "date" | "x-envoy-upstream-service-time" => "*".into(),
+            "server" if value == own_name || value == "envoy" => "(own name)".into(),
+            "x-request-id" if is_uuid(value) => "(uuid)".into(),
+            _ => self.text(value),
+        }
+    }
+
+    fn bytes(&self, bytes: &[u8]) -> String {
+        if bytes.len() > 400 {
+            return format!("({} bytes)", bytes.len());
+        }
+        format!("{:?}", self.text(&String::from_utf8_lossy(bytes)))
+    }
+
+    fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (address, name) in &self.ports {
+            text = text.replace(&format!(":{}", address.port()), &format!(":({name})"));
+        }
+        text
+    }
+}
+
+fn is_uuid(value: &str) -> bool {
+    let groups: Vec<_> = value.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && value.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
