@@ -60,7 +60,10 @@ pub(crate) fn get(name: &'static str, path: &str, headers: &str) -> Case {
 
 /// A case with a POST to `/` of this body and these header lines, each ended by `\r\n`.
 pub(crate) fn post(name: &'static str, headers: &str, body: &str) -> Case {
-    case(name, format!("POST / HTTP/1.1\r\nhost: test.example\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()))
+    case(
+        name,
+        format!("POST / HTTP/1.1\r\nhost: test.example\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()),
+    )
 }
 
 /// A case over HTTP/2.

@@ -41,11 +41,21 @@ impl Names {
         match end {
             // Whether the kernel turns a close into a reset depends on whether bytes were unread: a matter of timing.
             End::Closed(bytes) | End::Reset(bytes) if bytes.is_empty() => "closed".into(),
-            End::Closed(bytes) | End::Reset(bytes) => format!("closed after {}", self.bytes(bytes)),
+            End::Closed(bytes) | End::Reset(bytes) => format!("closed after {}", self.part(bytes)),
             End::Broken(reason, bytes) => format!("broken: {reason}: {}", self.bytes(bytes)),
             End::Silent(bytes) if bytes.is_empty() => "kept, silent".into(),
             End::Silent(bytes) => format!("kept, silent after {}", self.bytes(bytes)),
         }
+    }
+
+    /// Half an answer, whose head may be whole.
+    fn part(&self, bytes: &[u8]) -> String {
+        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+        let Some((head, rest)) = text.split_once("\r\n\r\n") else { return self.bytes(bytes) };
+        let (line, fields) = head.split_once("\r\n").unwrap_or((head, ""));
+        let fields = fields.split("\r\n").filter_map(|field| field.split_once(": "));
+        let fields: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        format!("{line}\n{}\nand {}", self.headers(&fields).join("\n"), self.bytes(rest.as_bytes()))
     }
 
     pub(crate) fn seen(&self, upstream: &str, seen: &Seen) -> String {
@@ -58,7 +68,8 @@ impl Names {
 
     pub(crate) fn log(&self, line: &Value) -> String {
         let fields = line.as_object().into_iter().flatten().filter(|(name, _)| *name != "from");
-        let mut fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {}", self.text(&value.to_string()))).collect();
+        let mut fields: Vec<_> =
+            fields.map(|(name, value)| format!("{name}: {}", self.text(&value.to_string()))).collect();
         fields.sort();
         fields.join("\n")
     }
@@ -76,6 +87,8 @@ impl Names {
             "date" | "x-envoy-upstream-service-time" => "*".into(),
             "server" if value == own_name || value == "envoy" => "(own name)".into(),
             "x-request-id" if is_uuid(value) => "(uuid)".into(),
+            "x-forwarded-port" => self.text(&format!(":{value}")),
+            "x-envoy-expected-rq-timeout-ms" => rounded_up(value),
             _ => self.text(value),
         }
     }
@@ -94,6 +107,11 @@ impl Names {
         }
         text
     }
+}
+
+/// To 100 ms: before a retry some milliseconds have gone by.
+fn rounded_up(milliseconds: &str) -> String {
+    milliseconds.parse::<u64>().map_or_else(|_| milliseconds.into(), |ms| (ms.div_ceil(100) * 100).to_string())
 }
 
 fn is_uuid(value: &str) -> bool {

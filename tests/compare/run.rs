@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::sleep;
-use weir_tests::{Client, End, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, refused_address, request};
+use weir_tests::{Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, refused_address, request};
 
 /// How long an answer may take; longer than any time-out that a case configures.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -167,7 +167,7 @@ impl Side {
         self.wait(|side| side.upstreams.iter().all(|(_, up)| up.busy() == 0)).await;
         let upstream = self.seen();
         let connection = match answers.last() {
-            Some(Err(end)) => self.names.end(end),
+            Some(Err(end)) => self.names.end(&end.without_bytes()),
             _ if case.probe => self.probe(&mut client).await,
             _ => self.names.end(&client.end(LINGER).await),
         };
@@ -191,7 +191,8 @@ impl Side {
 
     /// Requests that came whole. Whether a broken one has reached the upstream before it was seen to be broken is a matter of timing.
     fn seen(&self) -> Vec<String> {
-        let seen = self.upstreams.iter().flat_map(|(name, upstream)| upstream.take().into_iter().map(move |s| (name, s)));
+        let seen =
+            self.upstreams.iter().flat_map(|(name, upstream)| upstream.take().into_iter().map(move |s| (name, s)));
         seen.filter(|(_, seen)| seen.complete).map(|(name, seen)| self.names.seen(name, &seen)).collect()
     }
 
@@ -216,7 +217,12 @@ impl Side {
 
 /// Which of the case's requests are HEAD.
 fn head_requests(case: &Case) -> Vec<bool> {
-    let sent: Vec<u8> = case.inputs.iter().flat_map(|input| if let Input::Send(bytes) = input { &bytes[..] } else { &[] }).copied().collect();
+    let sent: Vec<u8> = case
+        .inputs
+        .iter()
+        .flat_map(|input| if let Input::Send(bytes) = input { &bytes[..] } else { &[] })
+        .copied()
+        .collect();
     let text: String = sent.iter().map(|&byte| char::from(byte)).collect();
     text.split("\r\n\r\n").filter(|part| part.contains(" HTTP/1.")).map(|part| part.starts_with("HEAD ")).collect()
 }

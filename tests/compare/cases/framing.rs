@@ -90,7 +90,8 @@ async fn http_1_0() {
         case("HTTP/1.0 without a host", "GET / HTTP/1.0\r\n\r\n").to("accept"),
         case("HTTP/1.0 with the default host", "GET / HTTP/1.0\r\n\r\n").to("default-host"),
         case("HTTP/1.0 with keep-alive", "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n").to("accept"),
-        case("HTTP/1.0 and chunks", "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").to("accept"),
+        case("HTTP/1.0 and chunks", "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+            .to("accept"),
         case("HTTP/1.0 and a chunked answer", "GET / HTTP/1.0\r\nhost: a\r\nx-upstream: chunked\r\n\r\n").to("accept"),
         case("trailers pass", chunked("", "5\r\nhello\r\n0\r\nx-trailer: one\r\n\r\n")).to("trailers"),
         case("forbidden trailers", chunked("", "0\r\ncontent-length: 5\r\nhost: x\r\nx-ok: 1\r\n\r\n")).to("trailers"),

@@ -1,1 +1,132 @@
-//! x
+//! Which failures are tried again, how often, and what the client sees.
+
+use crate::case::{Case, case, get};
+use crate::run::compare;
+use crate::setup::Setup;
+use serde_json::{Value, json};
+use weir_tests::Hcm;
+
+fn route(name: &str, policy: Value) -> Value {
+    let mut policy = policy;
+    if policy.get("retry_back_off").is_none() {
+        policy["retry_back_off"] = json!({"base_interval": "0.001s", "max_interval": "0.002s"});
+    }
+    json!({"name": name, "match": {"prefix": format!("/{name}")}, "route": {"cluster": "a", "retry_policy": policy}})
+}
+
+/// The path of a route, an upstream's script, further headers.
+fn ask(name: &'static str, path: &str, script: &str, headers: &str) -> Case {
+    get(name, path, &format!("x-upstream: {script}\r\n{headers}"))
+}
+
+#[tokio::test]
+async fn policies() {
+    let routes = json!([
+        route("5xx", json!({"retry_on": "5xx"})),
+        route("three", json!({"retry_on": "5xx", "num_retries": 3})),
+        route("none", json!({"retry_on": "5xx", "num_retries": 0})),
+        route("gateway", json!({"retry_on": "gateway-error"})),
+        route("reset", json!({"retry_on": "reset"})),
+        route("before", json!({"retry_on": "reset-before-request"})),
+        route("connect", json!({"retry_on": "connect-failure"})),
+        route("retriable-4xx", json!({"retry_on": "retriable-4xx"})),
+        route("codes", json!({"retry_on": "retriable-status-codes", "retriable_status_codes": [418, 500]})),
+        route("headers", json!({"retry_on": "retriable-headers", "retriable_headers": [{"name": "x-again", "present_match": true}]})),
+        route("only", json!({"retry_on": "5xx", "retriable_request_headers": [{"name": "x-retry", "string_match": {"exact": "yes"}}]})),
+        route("limited", json!({"retry_on": "envoy-ratelimited"})),
+        route("two-conditions", json!({"retry_on": "connect-failure,retriable-4xx"})),
+        {"name": "refused", "match": {"prefix": "/refused"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2,
+            "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "no-policy", "match": {"prefix": "/no-policy"}, "route": {"cluster": "a"}},
+        {"name": "per-try", "match": {"prefix": "/per-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
+            "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "spread", "match": {"prefix": "/spread"}, "route": {"cluster": "spread", "retry_policy": {
+            "retry_on": "5xx,connect-failure", "num_retries": 4, "retry_back_off": {"base_interval": "0.001s"},
+            "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config":
+                {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}],
+            "host_selection_retry_max_attempts": 5}}},
+    ]);
+    let endpoint =
+        |port: &str| json!({"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}});
+    let spread = json!({
+        "name": "spread", "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": "spread", "endpoints": [{"lb_endpoints": [endpoint("$a"), endpoint("$refused")]}]},
+    });
+    let hosts = json!([{"name": "all", "domains": ["*"], "routes": routes, "include_request_attempt_count": true,
+        "include_attempt_count_in_response": true}]);
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts)).cluster(spread);
+    let post = |name, path: &str, script: &str, body: &str| {
+        case(
+            name,
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: test.example\r\nx-upstream: {script}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        )
+    };
+    let cases = vec![
+        ask("no failure", "/5xx", "", ""),
+        ask("one failure", "/5xx", "status=503|status=200", ""),
+        ask("two failures", "/5xx", "status=503", ""),
+        ask("500", "/5xx", "status=500|status=200", ""),
+        ask("a failure with a body", "/5xx", "status=503;body=first|body=second", ""),
+        ask("a failure with a chunked body", "/5xx", "status=503;body=first;chunked|body=second", ""),
+        ask("a failure that closes", "/5xx", "status=503;header=connection:close;close|body=second", ""),
+        ask("a reset counts as 5xx", "/5xx", "nothing;reset|body=second", ""),
+        ask("a close counts as 5xx", "/5xx", "nothing;close|body=second", ""),
+        ask("three retries", "/three", "status=503|status=502|status=500|status=200", ""),
+        ask("three retries are not enough", "/three", "status=503", ""),
+        ask("no retries", "/none", "status=503|status=200", ""),
+        ask("a gateway error", "/gateway", "status=502|status=200", ""),
+        ask("500 is no gateway error", "/gateway", "status=500|status=200", ""),
+        ask("a reset", "/reset", "nothing;reset|status=200", ""),
+        ask("503 is no reset", "/reset", "status=503|status=200", ""),
+        ask("a reset after the request", "/before", "nothing;reset|status=200", ""),
+        ask("no failure to connect", "/connect", "nothing;reset|status=200", ""),
+        ask("409", "/retriable-4xx", "status=409|status=200", ""),
+        ask("404", "/retriable-4xx", "status=404|status=200", ""),
+        ask("a listed code", "/codes", "status=418|status=200", ""),
+        ask("a code that is not listed", "/codes", "status=503|status=200", ""),
+        ask("a listed header", "/headers", "header=x-again:1|status=200", ""),
+        ask("no listed header", "/headers", "status=503|status=200", ""),
+        ask("a request that may be retried", "/only", "status=503|status=200", "x-retry: yes\r\n"),
+        ask("a request that may not be retried", "/only", "status=503|status=200", ""),
+        ask("rate limited", "/limited", "status=429;header=x-envoy-ratelimited:1|status=200", ""),
+        ask("too many requests", "/limited", "status=429|status=200", ""),
+        ask("two conditions", "/two-conditions", "status=409|status=200", ""),
+        ask("refused", "/refused", "", ""),
+        ask("the client asks for retries", "/no-policy", "status=503|status=200", "x-envoy-retry-on: 5xx\r\n"),
+        ask(
+            "the client asks for more",
+            "/no-policy",
+            "status=503|status=503|status=200",
+            "x-envoy-retry-on: 5xx\r\nx-envoy-max-retries: 2\r\n",
+        ),
+        ask(
+            "the client lists codes",
+            "/no-policy",
+            "status=418|status=200",
+            "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 418,419\r\n",
+        ),
+        ask("the client asks for none", "/5xx", "status=503|status=200", "x-envoy-max-retries: 0\r\n"),
+        ask("nobody asks", "/no-policy", "status=503|status=200", ""),
+        ask("a try times out", "/per-try", "delay=400|body=second", ""),
+        ask("both tries time out", "/per-try", "delay=400", ""),
+        ask("the other endpoint", "/spread", "", ""),
+        post("a body is sent again", "/5xx", "status=503|status=200", "hello"),
+        post("a large body is sent again", "/5xx", "status=503|status=200", &"x".repeat(50_000)),
+        case(
+            "chunks are sent again",
+            "POST /5xx HTTP/1.1\r\nhost: a\r\nx-upstream: status=503|status=200\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        ),
+        post("a body after an early failure", "/5xx", "early;status=503|status=200", "hello"),
+        case("HEAD", "HEAD /5xx HTTP/1.1\r\nhost: a\r\nx-upstream: status=503|status=200\r\n\r\n"),
+        ask(
+            "a failure after the head",
+            "/5xx",
+            "raw=HTTP/1.1 200 OK\\r\\ncontent-length: 10\\r\\n\\r\\nhello;reset|status=200",
+            "",
+        ),
+    ];
+    compare(setup, cases).await;
+}

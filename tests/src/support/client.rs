@@ -34,6 +34,19 @@ pub enum End {
     Silent(Vec<u8>),
 }
 
+impl End {
+    /// The same end without the bytes before it.
+    #[must_use]
+    pub fn without_bytes(&self) -> Self {
+        match self {
+            Self::Closed(_) => Self::Closed(Vec::new()),
+            Self::Reset(_) => Self::Reset(Vec::new()),
+            Self::Broken(reason, _) => Self::Broken(reason, Vec::new()),
+            Self::Silent(_) => Self::Silent(Vec::new()),
+        }
+    }
+}
+
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
