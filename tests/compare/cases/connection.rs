@@ -21,7 +21,7 @@ async fn upgrades() {
         case("CONNECT without a port", "CONNECT test.example HTTP/1.1\r\nhost: test.example\r\n\r\n").unprobed(),
         case("CONNECT of a path", "CONNECT /path HTTP/1.1\r\nhost: test.example\r\n\r\n").unprobed(),
         case("early data after an upgrade", "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n").answers(2),
-        case("a client that finishes", "GET / HTTP/1.1\r\nhost: a\r\n\r\n").then(Input::Finish).unprobed(),
+        get("a client that finishes", "/", "x-upstream: delay=200\r\n").then(Input::AtUpstream).then(Input::Finish).unprobed(),
         case("a client that finishes early", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe").then(Input::Finish).unprobed(),
         case("a client that sends nothing", "").then(Input::Finish).unprobed(),
     ];

@@ -40,21 +40,10 @@ async fn policies() {
         {"name": "no-policy", "match": {"prefix": "/no-policy"}, "route": {"cluster": "a"}},
         {"name": "per-try", "match": {"prefix": "/per-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
             "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
-        {"name": "spread", "match": {"prefix": "/spread"}, "route": {"cluster": "spread", "retry_policy": {
-            "retry_on": "5xx,connect-failure", "num_retries": 4, "retry_back_off": {"base_interval": "0.001s"},
-            "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config":
-                {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}],
-            "host_selection_retry_max_attempts": 5}}},
     ]);
-    let endpoint =
-        |port: &str| json!({"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}});
-    let spread = json!({
-        "name": "spread", "type": "STATIC", "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": "spread", "endpoints": [{"lb_endpoints": [endpoint("$a"), endpoint("$refused")]}]},
-    });
     let hosts = json!([{"name": "all", "domains": ["*"], "routes": routes, "include_request_attempt_count": true,
         "include_attempt_count_in_response": true}]);
-    let setup = Setup::main(Hcm::new().virtual_hosts(hosts)).cluster(spread);
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts));
     let post = |name, path: &str, script: &str, body: &str| {
         case(
             name,
@@ -112,7 +101,6 @@ async fn policies() {
         ask("nobody asks", "/no-policy", "status=503|status=200", ""),
         ask("a try times out", "/per-try", "delay=400|body=second", ""),
         ask("both tries time out", "/per-try", "delay=400", ""),
-        ask("the other endpoint", "/spread", "", ""),
         post("a body is sent again", "/5xx", "status=503|status=200", "hello"),
         post("a large body is sent again", "/5xx", "status=503|status=200", &"x".repeat(50_000)),
         case(
