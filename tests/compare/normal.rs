@@ -42,7 +42,7 @@ impl Names {
             // Whether the kernel turns a close into a reset depends on whether bytes were unread: a matter of timing.
             End::Closed(bytes) | End::Reset(bytes) if bytes.is_empty() => "closed".into(),
             End::Closed(bytes) | End::Reset(bytes) => format!("closed after {}", self.part(bytes)),
-            End::Broken(reason, bytes) => format!("broken: {reason}: {}", self.bytes(bytes)),
+            End::Broken(reason, bytes) => format!("broken: {reason}: {}", self.part(bytes)),
             End::Silent(bytes) if bytes.is_empty() => "kept, silent".into(),
             End::Silent(bytes) => format!("kept, silent after {}", self.bytes(bytes)),
         }

@@ -14,7 +14,7 @@ use weir_tests::{Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary
 /// How long an answer may take; longer than any time-out that a case configures.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long to look whether a connection stays open, where no probe can tell; longer than the delayed close of a setup.
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_millis(700);
 /// How long bytes of separate pieces lie apart.
 const GAP: Duration = Duration::from_millis(20);
 const PROBE: &str = "GET /probe HTTP/1.1\r\nhost: test.example\r\n\r\n";
