@@ -1,0 +1,159 @@
+//! Holds the code to ARCHITECTURE.md: who may use whom, how long a file may be, what only few files may do.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use weir_tests::repository;
+
+/// The folders and files of `gateway/src`, in order: each may use those of earlier lines, and itself.
+const ORDER: [&[&str]; 11] = [
+    &["http"],
+    &["telemetry"],
+    &["route", "tls"],
+    &["cluster"],
+    &["upstream"],
+    &["filter"],
+    &["plugin"],
+    &["snapshot"],
+    &["proxy"],
+    &["source", "admin", "bootstrap"],
+    &["app"],
+];
+
+/// Uses everything and is used by nobody but the binary.
+const TOP: [&str; 1] = ["cli"];
+
+/// No file is longer.
+const LONGEST_FILE: usize = 800;
+
+#[test]
+fn a_folder_uses_only_what_stands_before_it() {
+    let mut wrong = Vec::new();
+    for file in rust_files("gateway/src") {
+        let Some(own) = folder_of(&file.path) else { continue };
+        let allowed = allowed(&own);
+        for (number, line) in file.code() {
+            for used in uses(line).filter(|used| is_folder(used) && *used != own && !allowed.contains(used.as_str())) {
+                wrong.push(format!("{}:{number}: {own} uses {used}", file.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the order of ARCHITECTURE.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_folder_has_its_place_in_the_order() {
+    let entries = std::fs::read_dir(repository().join("gateway/src")).unwrap().map(|entry| entry.unwrap().path());
+    let names = entries.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned());
+    let unknown: Vec<_> = names.filter(|name| !["lib", "main"].contains(&name.as_str()) && !is_folder(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} stand in no order: give them their place here and in ARCHITECTURE.md");
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let files = ["gateway", "tests", "plugins"].into_iter().flat_map(rust_files);
+    let long = files.map(|file| (file.text.lines().count(), file.path)).filter(|(lines, _)| *lines > LONGEST_FILE);
+    let long: Vec<_> = long.map(|(lines, path)| format!("{} has {lines} lines", path.display())).collect();
+    assert!(long.is_empty(), "longer than {LONGEST_FILE} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    let mut wrong = Vec::new();
+    for file in ["gateway/src", "gateway/wasm/src", "gateway/xds/src"].into_iter().flat_map(rust_files) {
+        if file.path.starts_with("gateway/src/cli") || file.path == Path::new("gateway/src/main.rs") {
+            continue;
+        }
+        let prints = |line: &str| ["println!(", "print!("].iter().any(|word| line.contains(word));
+        wrong.extend(file.code().filter(|(_, line)| prints(line)).map(|(n, _)| format!("{}:{n}", file.path.display())));
+    }
+    assert!(wrong.is_empty(), "use the log instead of printing:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_has_its_proof() {
+    let mut wrong = Vec::new();
+    for file in ["gateway", "tests"].into_iter().flat_map(rust_files) {
+        let lines: Vec<_> = file.text.lines().collect();
+        for (number, _) in file.code().filter(|(_, line)| is_unsafe(line)) {
+            let before = &lines[number.saturating_sub(8)..number];
+            if !before.iter().any(|line| line.contains("SAFETY:")) {
+                wrong.push(format!("{}:{number}", file.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "unsafe without a comment `// SAFETY:` above it:\n{}", wrong.join("\n"));
+}
+
+/// Spelled in two parts, so that this line is none.
+fn is_unsafe(line: &str) -> bool {
+    [concat!("unsafe", " {"), concat!("unsafe", " impl")].iter().any(|word| line.contains(word))
+}
+
+#[test]
+fn names_say_something() {
+    let vague = ["utils", "util", "helpers", "helper", "common", "misc", "manager"];
+    let files = ["gateway", "tests", "plugins"].into_iter().flat_map(rust_files).map(|file| file.path);
+    let is_vague = |path: &PathBuf| vague.contains(&path.file_stem().unwrap().to_string_lossy().as_ref());
+    let wrong: Vec<_> = files.filter(is_vague).collect();
+    assert!(wrong.is_empty(), "name these files after what they hold: {wrong:?}");
+}
+
+struct File {
+    /// Relative to the repository.
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    /// Lines with their numbers from 1, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
+    }
+}
+
+fn rust_files(folder: &str) -> Vec<File> {
+    let root = repository();
+    let mut files = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("target") {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                let path = entry.strip_prefix(&root).unwrap().to_owned();
+                files.push(File { path, text: std::fs::read_to_string(&entry).unwrap() });
+            }
+        }
+    }
+    files
+}
+
+/// `gateway/src/route/table.rs` is of `route`, `gateway/src/app.rs` of `app`; the roots of the crates are of none.
+fn folder_of(path: &Path) -> Option<String> {
+    let first = path.strip_prefix("gateway/src").ok()?.components().next()?;
+    let name = Path::new(first.as_os_str()).file_stem()?.to_string_lossy().into_owned();
+    is_folder(&name).then_some(name)
+}
+
+fn is_folder(name: &str) -> bool {
+    TOP.contains(&name) || ORDER.iter().any(|level| level.contains(&name))
+}
+
+fn allowed(own: &str) -> BTreeSet<&'static str> {
+    let before = ORDER.iter().take_while(|level| !level.contains(&own));
+    before.flat_map(|level| level.iter().copied()).collect()
+}
+
+/// The modules after each `crate::` of a line, also of a list in braces.
+fn uses(line: &str) -> impl Iterator<Item = String> {
+    let mut names = Vec::new();
+    for rest in line.split("crate::").skip(1) {
+        let list = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap_or_default());
+        let items = if rest.starts_with('{') { list.split(',').collect() } else { vec![list] };
+        for item in items {
+            names.push(item.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    names.into_iter()
+}
