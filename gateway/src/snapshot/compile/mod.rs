@@ -1,5 +1,6 @@
 //! One resource in, one compiled value out. Raw protobuf ends here.
 
+pub mod access_log;
 pub mod cluster;
 pub mod filter;
 pub mod listener;
