@@ -10,9 +10,12 @@ use weir_xds::pb::file_access_log::FileAccessLog;
 use weir_xds::pb::file_access_log::file_access_log::AccessLogFormat as FileFormat;
 use weir_xds::pb::stream_access_log::{StderrAccessLog, StdoutAccessLog};
 
+use super::route::matching::header_matcher;
 use crate::snapshot::Problems;
 use crate::telemetry::ResponseFlags;
-use crate::telemetry::access_log::{AccessLog, Comparator, Comparison, Fraction, LogFilter, LogFormat, Sinks, Target};
+use crate::telemetry::access_log::{
+    AccessLog, Comparator, Comparison, Fraction, HeaderTest, LogFilter, LogFormat, Sinks, Target,
+};
 use crate::telemetry::format::{AccessLogType, DEFAULT_ACCESS_LOG, Format, FormatError, JsonFormat};
 
 /// Compiles an access log (`envoy.config.accesslog.v3.AccessLog`) and opens its file.
@@ -179,7 +182,12 @@ fn log_filter(proto: &pb::accesslog::AccessLogFilter, problems: &mut Problems) -
         FilterSpecifier::RuntimeFilter(filter) => fraction(filter, problems).map(LogFilter::Fraction),
         FilterSpecifier::AndFilter(filter) => filters(&filter.filters, "and_filter", problems).map(LogFilter::And),
         FilterSpecifier::OrFilter(filter) => filters(&filter.filters, "or_filter", problems).map(LogFilter::Or),
-        FilterSpecifier::HeaderFilter(_) => refuse("header_filter", "is not supported by Weir"),
+        FilterSpecifier::HeaderFilter(filter) => {
+            let matcher = filter.header.as_ref();
+            let Some(matcher) = matcher else { return refuse("header_filter.header", "is required") };
+            let matcher = nested(problems, "header_filter.header", |inner| header_matcher(matcher, inner))?;
+            Some(LogFilter::Header(HeaderTest::new(move |head| matcher.matches_request(head))))
+        }
         FilterSpecifier::ResponseFlagFilter(filter) => Some(flags(&filter.flags)),
         FilterSpecifier::GrpcStatusFilter(filter) => {
             let codes = filter.statuses.iter().filter(|code| (0..32).contains(*code));

@@ -39,12 +39,13 @@ fn problems_have_paths() {
     let typed = json!({"@type": STDOUT, "log_format": {"text_format_source": {"inline_string": "%NOPE%"}}});
     let either = json!({"or_filter": {"filters": [
         {"status_code_filter": {"comparison": {"op": "GE", "value": number(500)}}},
+        {"header_filter": {"header": {"name": "x", "string_match": {"exact": "y"}}}},
         {"traceable_filter": {}},
     ]}});
     assert_eq!(
         compiled(json!({"name": "log", "filter": either, "typed_config": typed})).unwrap_err(),
         [
-            "filter.or_filter.filters[1].traceable_filter: tracing is not supported by Weir",
+            "filter.or_filter.filters[2].traceable_filter: tracing is not supported by Weir",
             "typed_config.log_format.text_format_source: unknown operator %NOPE%",
         ]
     );
