@@ -21,7 +21,7 @@ fn make(config: ClusterConfig, transport: u64, assignment: Assignment, previous:
         Some(previous) => previous.runtime.metrics().clone(),
         None => Registry::new(1).scope(names::Cluster, &*config.name),
     };
-    Cluster::new(config, transport, assignment, metrics, previous)
+    Cluster::new(config, transport, Some(assignment), metrics, previous)
 }
 
 fn cluster(balancer: Balancer, hosts: Vec<HostSpec>) -> Cluster {

@@ -168,18 +168,4 @@ impl Default for HttpOptions {
 pub struct Http1Options {
     /// Pass trailers on to the endpoint, and back.
     pub trailers: bool,
-    /// Ask with an absolute URL.
-    pub fully_qualified_url: bool,
-    /// How names of fields are written.
-    pub header_case: HeaderCase,
-}
-
-/// How names of fields are written on an HTTP/1 wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderCase {
-    /// `content-type`
-    #[default]
-    Lower,
-    /// `Content-Type`
-    Proper,
 }

@@ -128,6 +128,7 @@ pub struct EndpointSet {
     priorities: SmallVec<[Priority; 1]>,
     drop_per_million: u32,
     overprovisioning: u32,
+    weighted_priority_health: bool,
 }
 
 /// One priority: `hosts[start..end]`, the healthy ones first, then the degraded.
@@ -183,6 +184,7 @@ impl EndpointSet {
             priorities,
             drop_per_million: assignment.drop_per_million,
             overprovisioning,
+            weighted_priority_health: assignment.weighted_priority_health,
         };
         let loads = set.loads(|_| false, panic_threshold);
         for ((priority, load), panic) in set.priorities.iter_mut().zip(loads.spread).zip(loads.panic) {
@@ -190,6 +192,27 @@ impl EndpointSet {
             priority.panic = panic;
         }
         set
+    }
+
+    /// The assignment that this set was made of, sorted.
+    pub fn assignment(&self) -> Assignment {
+        let hosts = self.by_priority().flat_map(|(priority, hosts)| {
+            hosts.iter().map(move |host| HostSpec {
+                address: host.endpoint.address,
+                hostname: host.endpoint.hostname.clone(),
+                weight: host.weight,
+                health: host.health,
+                priority: priority as u32,
+                locality: host.locality,
+            })
+        });
+        Assignment {
+            hosts: hosts.collect(),
+            localities: self.localities.to_vec(),
+            overprovisioning: self.overprovisioning,
+            weighted_priority_health: self.weighted_priority_health,
+            drop_per_million: self.drop_per_million,
+        }
     }
 
     /// All endpoints: by priority, the healthy ones first.

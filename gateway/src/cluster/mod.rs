@@ -15,9 +15,7 @@ mod table;
 
 pub use balance::{NoEndpoint, Pick, WorkerClusters};
 pub use breaker::{BreakerKind, Permit, RetryBudget, RoutingPriority, Thresholds};
-pub use config::{
-    Balancer, ClusterConfig, HeaderCase, Http1Options, HttpOptions, LeastRequest, SocketOptions, TcpKeepalive,
-};
+pub use config::{Balancer, ClusterConfig, Http1Options, HttpOptions, LeastRequest, SocketOptions, TcpKeepalive};
 pub use endpoint::{Assignment, Endpoint, EndpointSet, EndpointStats, Health, Host, HostSpec, Locality};
 pub use runtime::{Cluster, ClusterRuntime};
 pub use table::ClusterTable;

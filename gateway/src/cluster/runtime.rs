@@ -21,14 +21,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster; endpoints known to `previous` keep their state if it talked to them in the same way.
+    /// A cluster. Endpoints known to `previous` keep their state if it talked to them in the same way; without an
+    /// assignment it takes over those that `previous` has.
     pub fn new(
         config: ClusterConfig,
         transport: u64,
-        assignment: Assignment,
+        assignment: Option<Assignment>,
         metrics: Scope<names::Cluster>,
         previous: Option<&Self>,
     ) -> Self {
+        let assignment = assignment.or_else(|| previous.map(|p| p.endpoints.assignment())).unwrap_or_default();
         let previous = previous.filter(|p| {
             p.runtime.transport == transport && p.config.name == config.name && p.runtime.metrics.same(&metrics)
         });

@@ -113,14 +113,13 @@ fn shard_of(hash: u64) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::config::ClusterConfig;
-    use super::super::endpoint::Assignment;
     use super::*;
     use crate::telemetry::metrics::Registry;
     use crate::telemetry::metrics::names;
 
     fn cluster(name: &str) -> Arc<Cluster> {
         let metrics = Registry::new(1).scope(names::Cluster, name);
-        Arc::new(Cluster::new(ClusterConfig::new(name), 0, Assignment::default(), metrics, None))
+        Arc::new(Cluster::new(ClusterConfig::new(name), 0, None, metrics, None))
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn cluster(address: SocketAddr, edit: impl FnOnce(&mut ClusterConfig)) -> Arc<Cl
     let host = HostSpec { address, hostname: "".into(), weight: 1, health: Health::Healthy, priority: 0, locality: 0 };
     let assignment = Assignment { hosts: vec![host], ..Assignment::default() };
     let metrics = Registry::new(1).scope(names::Cluster, "c");
-    Arc::new(Cluster::new(config, 0, assignment, metrics, None))
+    Arc::new(Cluster::new(config, 0, Some(assignment), metrics, None))
 }
 
 async fn acquire(pools: &Pools, cluster: &Arc<Cluster>) -> Result<Lease, UpstreamError> {
