@@ -1,1 +1,16 @@
 //! The path of a request: listener, connection, request, router, access log.
+
+mod alarm;
+mod connection;
+mod downstream;
+mod error;
+mod forwarded;
+mod h1;
+mod h2;
+pub mod listener;
+mod log;
+mod prepare;
+mod request;
+mod response;
+mod router;
+pub mod worker;

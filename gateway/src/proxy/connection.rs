@@ -1,0 +1,264 @@
+//! A client's connection: which filter chain takes it, TLS, and which protocol it speaks.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::worker::Worker;
+use super::{h1, h2};
+use crate::route::RouteConfig;
+use crate::snapshot::Snapshot;
+use crate::snapshot::compile::filter::PerRoute;
+use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
+use crate::snapshot::listener::{FilterChain, Hello, Listener};
+use crate::telemetry::metrics::Scope;
+use crate::telemetry::metrics::names::{Http, http, listener as metric};
+use crate::telemetry::{ConnectionInfo, TlsInfo};
+use crate::tls::Io;
+use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
+use crate::upstream::Wire;
+
+/// One read takes a usual ClientHello whole.
+const HELLO_READ: usize = 2048;
+
+/// What the requests of a connection have in common.
+pub(crate) struct ConnectionContext {
+    /// The worker that serves it.
+    pub(crate) worker: Rc<Worker>,
+    /// What is known of it.
+    pub(crate) info: Rc<ConnectionInfo>,
+    serving: RefCell<Rc<Serving>>,
+}
+
+/// The configuration that one request sees from its first byte to its log line.
+pub(crate) struct Serving {
+    snapshot: Rc<Arc<Snapshot>>,
+    chain: Arc<FilterChain>,
+    listener: Arc<Listener>,
+}
+
+impl ConnectionContext {
+    /// The newest configuration for the next request. A connection outlives changes of its listener: it follows its
+    /// filter chain by name, and keeps what it has when that is gone.
+    pub(crate) fn serving(&self) -> Rc<Serving> {
+        let snapshot = self.worker.snapshot();
+        let mut serving = self.serving.borrow_mut();
+        if !Rc::ptr_eq(&serving.snapshot, &snapshot) {
+            let listener = snapshot.listener(&self.info.listener).unwrap_or(&serving.listener).clone();
+            let chain = listener.chain_named(&serving.chain.name).unwrap_or(&serving.chain).clone();
+            *serving = Rc::new(Serving { snapshot, chain, listener });
+        }
+        Rc::clone(&serving)
+    }
+}
+
+impl Serving {
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn manager(&self) -> &ConnectionManager {
+        &self.chain.manager
+    }
+
+    /// The route configuration; none if it has not come.
+    pub(crate) fn routes(&self) -> Option<Arc<RouteConfig<PerRoute>>> {
+        match &self.manager().routes {
+            RouteSource::Inline(routes) => Some(Arc::clone(routes)),
+            RouteSource::Named(name) => self.snapshot.route_config(name).cloned(),
+        }
+    }
+}
+
+/// Serves a connection from its first byte to its last.
+pub(super) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, tcp: TcpStream, remote: SocketAddr, local: SocketAddr) {
+    let mut tcp = tcp;
+    let accepted = Instant::now();
+    let _counted = Counted::new(&worker, &listener, accepted);
+    let _ = tcp.set_nodelay(true);
+    let mut peeked = BytesMut::new();
+    let Some(hello) = listen_first(&worker, &listener, &mut tcp, &mut peeked).await else { return };
+    let metrics = listener.scope.chunk(worker.index);
+    let protocols: Vec<Vec<u8>> = hello.iter().flat_map(ClientHello::alpn).map(<[u8]>::to_vec).collect();
+    let said = Hello {
+        tls: hello.is_some(),
+        server_name: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+        protocols: &protocols,
+    };
+    let Some(chain) = listener.choose(&said) else {
+        metrics.inc(metric::NO_FILTER_CHAIN_MATCH);
+        super::log::no_chain(&worker, &listener, remote, local, accepted);
+        return;
+    };
+    let chain = Arc::clone(chain);
+    let (io, tls) = match &chain.tls {
+        None if peeked.is_empty() => (Io::Tcp(tcp), None),
+        None => (Io::replaying(peeked.freeze(), tcp), None),
+        Some(tls) => match limited(chain.handshake_timeout, tls.accept(tcp, peeked)).await {
+            Some(Ok((io, info))) => (io, Some(info)),
+            Some(Err(error)) => {
+                tracing::debug!(listener = &*listener.name, %remote, "TLS handshake failed: {}", error.transport_failure_reason());
+                return;
+            }
+            None => {
+                metrics.inc(metric::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+                return;
+            }
+        },
+    };
+    let info = Rc::new(ConnectionInfo {
+        id: worker.next_connection_id(),
+        remote,
+        local,
+        requested_server_name: hello.and_then(|hello| hello.server_name),
+        tls,
+        listener: Arc::clone(&listener.name),
+        filter_chain: Arc::clone(&chain.name),
+        accepted,
+    });
+    let serving = Serving { snapshot: worker.snapshot(), chain, listener };
+    let cx = Rc::new(ConnectionContext { worker, info, serving: RefCell::new(Rc::new(serving)) });
+    speak(cx, Wire::new(io)).await;
+}
+
+/// Settles the protocol: by ALPN, by the configuration, else by the first bytes.
+async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
+    let serving = cx.serving();
+    let alpn = cx.info.tls.as_ref().map(|tls: &TlsInfo| &*tls.alpn).unwrap_or_default();
+    let http2 = match (serving.manager().codec, alpn) {
+        (Codec::Http2, _) | (Codec::Auto, "h2") => true,
+        (Codec::Http1, _) | (Codec::Auto, "http/1.1" | "http/1.0") => false,
+        (Codec::Auto, _) => match h2::begins_with_preface(&cx, &mut wire).await {
+            Some(preface) => preface,
+            None => return,
+        },
+    };
+    let _active = Active::new(&cx, serving.manager().scope.clone(), http2);
+    drop(serving);
+    if http2 {
+        h2::serve(cx, wire).await;
+    } else {
+        h1::serve(cx, wire).await;
+    }
+}
+
+/// Reads what tells filter chains apart, if the listener asks for it. The outer `None` is a connection that ended.
+async fn listen_first(
+    worker: &Worker,
+    listener: &Listener,
+    tcp: &mut TcpStream,
+    peeked: &mut BytesMut,
+) -> Option<Option<ClientHello>> {
+    if !listener.tls_inspector {
+        return Some(None);
+    }
+    let metrics = listener.scope.chunk(worker.index);
+    let inspecting = async {
+        loop {
+            match inspect(peeked) {
+                Inspection::Tls(hello) => return Ok(Some(hello)),
+                Inspection::NotTls(_) => return Ok(None),
+                Inspection::Incomplete if peeked.len() >= MAX_CLIENT_HELLO => return Ok(None),
+                Inspection::Incomplete => {}
+            }
+            peeked.reserve(HELLO_READ);
+            if tcp.read_buf(peeked).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    };
+    match limited(listener.inspect_timeout, inspecting).await {
+        Some(Ok(hello)) => Some(hello),
+        Some(Err::<_, std::io::Error>(_)) => {
+            metrics.inc(metric::DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
+            None
+        }
+        None if listener.continue_on_timeout => Some(None),
+        None => {
+            metrics.inc(metric::DOWNSTREAM_PRE_CX_TIMEOUT);
+            None
+        }
+    }
+}
+
+/// `None` if it took longer than `limit`.
+async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// A connection in the listener's counts.
+struct Counted<'a> {
+    worker: &'a Worker,
+    listener: &'a Listener,
+    accepted: Instant,
+}
+
+impl<'a> Counted<'a> {
+    fn new(worker: &'a Worker, listener: &'a Listener, accepted: Instant) -> Self {
+        let metrics = listener.scope.chunk(worker.index);
+        metrics.inc(metric::DOWNSTREAM_CX_TOTAL);
+        metrics.up(metric::DOWNSTREAM_CX_ACTIVE);
+        worker.connection_opened();
+        Self { worker, listener, accepted }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let metrics = self.listener.scope.chunk(self.worker.index);
+        metrics.inc(metric::DOWNSTREAM_CX_DESTROY);
+        metrics.down(metric::DOWNSTREAM_CX_ACTIVE);
+        metrics.record(metric::DOWNSTREAM_CX_LENGTH_MS, self.accepted.elapsed().as_millis() as u64);
+        self.worker.connection_closed();
+    }
+}
+
+/// A connection in its connection manager's counts.
+struct Active {
+    cx: Rc<ConnectionContext>,
+    /// The scope outlives the configuration that named it: holding that would keep its snapshot.
+    scope: Scope<Http>,
+    http2: bool,
+}
+
+impl Active {
+    fn new(cx: &Rc<ConnectionContext>, scope: Scope<Http>, http2: bool) -> Self {
+        let metrics = scope.chunk(cx.worker.index);
+        metrics.inc(http::DOWNSTREAM_CX_TOTAL);
+        metrics.up(http::DOWNSTREAM_CX_ACTIVE);
+        let (total, active) = if http2 {
+            (http::DOWNSTREAM_CX_HTTP2_TOTAL, http::DOWNSTREAM_CX_HTTP2_ACTIVE)
+        } else {
+            (http::DOWNSTREAM_CX_HTTP1_TOTAL, http::DOWNSTREAM_CX_HTTP1_ACTIVE)
+        };
+        metrics.inc(total);
+        metrics.up(active);
+        if cx.info.tls.is_some() {
+            metrics.inc(http::DOWNSTREAM_CX_SSL_TOTAL);
+            metrics.up(http::DOWNSTREAM_CX_SSL_ACTIVE);
+        }
+        Self { cx: Rc::clone(cx), scope, http2 }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let metrics = self.scope.chunk(self.cx.worker.index);
+        metrics.inc(http::DOWNSTREAM_CX_DESTROY);
+        metrics.down(http::DOWNSTREAM_CX_ACTIVE);
+        metrics.down(if self.http2 { http::DOWNSTREAM_CX_HTTP2_ACTIVE } else { http::DOWNSTREAM_CX_HTTP1_ACTIVE });
+        if self.cx.info.tls.is_some() {
+            metrics.down(http::DOWNSTREAM_CX_SSL_ACTIVE);
+        }
+        metrics.record(http::DOWNSTREAM_CX_LENGTH_MS, self.cx.info.accepted.elapsed().as_millis() as u64);
+    }
+}
