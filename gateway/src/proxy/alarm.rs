@@ -34,11 +34,6 @@ impl Alarm {
             sleep.as_mut().reset(due);
         }
     }
-
-    /// Waits until `due`.
-    pub(crate) async fn until(&mut self, due: Option<Instant>) {
-        std::future::poll_fn(|cx| self.poll(cx, due)).await;
-    }
 }
 
 /// The earlier of two deadlines.

@@ -18,7 +18,7 @@ use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
 use crate::snapshot::listener::{FilterChain, Hello, Listener};
 use crate::telemetry::metrics::Scope;
-use crate::telemetry::metrics::names::{Http, http, listener as metric};
+use crate::telemetry::metrics::names::{self as metric_names, Http, http, listener as metric};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
 use crate::tls::Io;
 use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
@@ -77,7 +77,13 @@ impl Serving {
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, tcp: TcpStream, remote: SocketAddr, local: SocketAddr) {
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    tcp: TcpStream,
+    remote: SocketAddr,
+    local: SocketAddr,
+) {
     let mut tcp = tcp;
     let accepted = Instant::now();
     let _counted = Counted::new(&worker, &listener, accepted);
@@ -196,25 +202,26 @@ async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> O
 }
 
 /// A connection in the listener's counts.
-struct Counted<'a> {
-    worker: &'a Worker,
-    listener: &'a Listener,
+struct Counted {
+    worker: Rc<Worker>,
+    /// The scope outlives the configuration that named it: holding that would keep it for as long as the connection.
+    scope: Scope<metric_names::Listener>,
     accepted: Instant,
 }
 
-impl<'a> Counted<'a> {
-    fn new(worker: &'a Worker, listener: &'a Listener, accepted: Instant) -> Self {
+impl Counted {
+    fn new(worker: &Rc<Worker>, listener: &Listener, accepted: Instant) -> Self {
         let metrics = listener.scope.chunk(worker.index);
         metrics.inc(metric::DOWNSTREAM_CX_TOTAL);
         metrics.up(metric::DOWNSTREAM_CX_ACTIVE);
         worker.connection_opened();
-        Self { worker, listener, accepted }
+        Self { worker: Rc::clone(worker), scope: listener.scope.clone(), accepted }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let metrics = self.listener.scope.chunk(self.worker.index);
+        let metrics = self.scope.chunk(self.worker.index);
         metrics.inc(metric::DOWNSTREAM_CX_DESTROY);
         metrics.down(metric::DOWNSTREAM_CX_ACTIVE);
         metrics.record(metric::DOWNSTREAM_CX_LENGTH_MS, self.accepted.elapsed().as_millis() as u64);
@@ -225,7 +232,7 @@ impl Drop for Counted<'_> {
 /// A connection in its connection manager's counts.
 struct Active {
     cx: Rc<ConnectionContext>,
-    /// The scope outlives the configuration that named it: holding that would keep its snapshot.
+    /// As above.
     scope: Scope<Http>,
     http2: bool,
 }

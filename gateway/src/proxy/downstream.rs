@@ -117,11 +117,6 @@ impl Downstream<'_> {
         }
     }
 
-    /// Whether answering before the request's end costs the connection.
-    pub(crate) fn is_http1(&self) -> bool {
-        matches!(self, Self::Http1(_))
-    }
-
     /// The connection is to be closed after this response; HTTP/1 says so in its head.
     pub(crate) fn close_after(&mut self) {
         if let Self::Http1(stream) = self {

@@ -19,8 +19,6 @@ pub(crate) enum Cause {
     NotAPath,
     /// The path cannot be made canonical.
     BadPath,
-    /// A path with escaped slashes, which the listener refuses.
-    EscapedSlashes,
     /// HTTP/1.0 where it is not accepted.
     LowVersion,
     /// A header name with an underscore, which the listener refuses.
@@ -51,8 +49,6 @@ pub(crate) enum Cause {
     DropOverload,
     /// The endpoint ended the connection before it had answered.
     UpstreamClosed,
-    /// The endpoint reset the connection before it had answered.
-    UpstreamReset,
     /// The endpoint broke the protocol.
     UpstreamProtocol,
     /// The endpoint did not answer in time.
@@ -69,27 +65,33 @@ impl Cause {
         use ResponseFlags as F;
         const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
         let (flags, status, details, body): (F, u16, &'static str, String) = match self {
-            Self::Malformed(error) => (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status)),
+            Self::Malformed(error) => {
+                (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status))
+            }
             Self::MalformedBody => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.codec_error", codec_body(400)),
             Self::MissingHost => (F::NONE, 400, "missing_host_header", String::new()),
             Self::InvalidHost => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.invalid_authority", codec_body(400)),
             Self::NotAPath => (F::NONE, 404, "absolute_path_rejected", String::new()),
             Self::BadPath => (F::NONE, 400, "path_normalization_failed", String::new()),
-            Self::EscapedSlashes => (F::NONE, 400, "path_normalization_failed", String::new()),
             Self::LowVersion => (F::NONE, 426, "low_version", String::new()),
             Self::Underscore => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.unexpected_underscore", codec_body(400)),
             Self::UpgradeRefused => (F::NONE, 403, "upgrade_failed", String::new()),
             Self::HeadTimeout => (F::NONE, 408, "request_header_timeout", "downstream timeout".into()),
             Self::RequestTimeout => (F::NONE, 408, "request_overall_timeout", "downstream timeout".into()),
             Self::IdleTimeout => (F::STREAM_IDLE_TIMEOUT, 408, "stream_idle_timeout", "stream timeout".into()),
-            Self::StreamDuration => (F::DURATION_TIMEOUT, 408, "max_duration_timeout", "downstream duration timeout".into()),
+            Self::StreamDuration => {
+                (F::DURATION_TIMEOUT, 408, "max_duration_timeout", "downstream duration timeout".into())
+            }
             Self::NoRoute => (F::NO_ROUTE_FOUND, 404, "route_not_found", String::new()),
             Self::NoRouteConfiguration => (F::NO_ROUTE_FOUND, 404, "route_configuration_not_found", String::new()),
             Self::NoCluster(status) => (F::NO_CLUSTER_FOUND, *status, "cluster_not_found", String::new()),
             Self::NoEndpoint => (F::NO_HEALTHY_UPSTREAM, 503, "no_healthy_upstream", "no healthy upstream".into()),
-            Self::Overflow => {
-                (F::UPSTREAM_OVERFLOW, 503, "upstream_reset_before_response_started{overflow}", format!("{RESET}overflow"))
-            }
+            Self::Overflow => (
+                F::UPSTREAM_OVERFLOW,
+                503,
+                "upstream_reset_before_response_started{overflow}",
+                format!("{RESET}overflow"),
+            ),
             Self::ConnectFailure(reason) => {
                 let body = format!("{RESET}remote connection failure, transport failure reason: {reason}");
                 let details = format!(
@@ -111,12 +113,6 @@ impl Cause {
                 "upstream_reset_before_response_started{connection_termination}",
                 format!("{RESET}connection termination"),
             ),
-            Self::UpstreamReset => (
-                F::UPSTREAM_CONNECTION_TERMINATION,
-                503,
-                "upstream_reset_before_response_started{connection_termination}",
-                format!("{RESET}connection termination"),
-            ),
             Self::UpstreamProtocol => (
                 F::UPSTREAM_PROTOCOL_ERROR,
                 502,
@@ -131,15 +127,6 @@ impl Cause {
             }
         };
         (flags, LocalReply::new(status, body, details))
-    }
-
-    /// After this answer nothing more on the connection may be trusted (RFC 9112 section 11.2).
-    pub(crate) fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::Malformed(_) | Self::MalformedBody | Self::InvalidHost | Self::MissingHost | Self::LowVersion | Self::Underscore
-                | Self::HeadTimeout
-        )
     }
 }
 

@@ -25,7 +25,12 @@ const INTERNAL_ONLY: [&str; 13] = [
 ];
 
 /// Applies the connection manager's rules to a request's head, in Envoy's order, and notes the client's address.
-pub(crate) fn apply(manager: &ConnectionManager, head: &mut RequestHead, info: &mut StreamInfo, random: impl Fn() -> u64) {
+pub(crate) fn apply(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    info: &mut StreamInfo,
+    random: impl Fn() -> u64,
+) {
     let connection = info.connection.clone();
     let tls = connection.tls.is_some();
     let trust = &manager.trust;
@@ -74,7 +79,11 @@ pub(crate) fn apply(manager: &ConnectionManager, head: &mut RequestHead, info: &
                 headers.remove(name);
             });
             if edge {
-                for name in ["x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"] {
+                for name in [
+                    "x-envoy-decorator-operation",
+                    "x-envoy-downstream-service-cluster",
+                    "x-envoy-downstream-service-node",
+                ] {
                     headers.remove(name);
                 }
             }
@@ -100,7 +109,9 @@ fn request_id(manager: &ConnectionManager, head: &mut RequestHead, edge: bool, r
         return;
     }
     if rules.generate {
-        let bits = (u128::from(random()) << 64 | u128::from(random())) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+        let bits = (u128::from(random()) << 64 | u128::from(random())) & !(0xf << 76) & !(0x3 << 62)
+            | (0x4 << 76)
+            | (0x2 << 62);
         head.headers.set("x-request-id", uuid_text(bits));
     } else if edge {
         head.headers.remove("x-request-id");
@@ -151,7 +162,10 @@ fn client_cert(manager: &ConnectionManager, head: &mut RequestHead, info: &Strea
         let _ = write!(element, ";Subject=\"{}\"", peer.subject.replace('\\', "\\\\").replace('"', "\\\""));
     }
     if rules.uri {
-        for uri in if peer.uri_sans.is_empty() { &[String::new()][..] } else { &peer.uri_sans } {
+        if peer.uri_sans.is_empty() {
+            element.push_str(";URI=");
+        }
+        for uri in &peer.uri_sans {
             let _ = write!(element, ";URI={uri}");
         }
     }
@@ -226,6 +240,9 @@ mod tests {
 
     #[test]
     fn uuids_have_version_4() {
-        assert_eq!(std::str::from_utf8(&uuid_text(0x0123_4567_89ab_4def_8123_4567_89ab_cdef)).unwrap(), "01234567-89ab-4def-8123-456789abcdef");
+        assert_eq!(
+            std::str::from_utf8(&uuid_text(0x0123_4567_89ab_4def_8123_4567_89ab_cdef)).unwrap(),
+            "01234567-89ab-4def-8123-456789abcdef"
+        );
     }
 }

@@ -9,16 +9,16 @@ use tokio::io::AsyncWriteExt;
 
 use super::alarm::{Alarm, due, earlier};
 use super::connection::ConnectionContext;
+use super::connection::Serving;
 use super::downstream::{Downstream, DownstreamError};
 use super::error::Cause;
 use super::request::{self, Incoming};
 use crate::http::h1::{
-    BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, RequestOptions, RequestStart, chunk_head,
-    parse_request, response_head, trailers,
+    BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, RequestOptions, RequestStart,
+    chunk_head, parse_request, response_head, trailers,
 };
-use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+use crate::http::{HeaderMap, ResponseHead, Version};
 use crate::snapshot::connection_manager::ConnectionManager;
-use super::connection::Serving;
 use crate::upstream::Wire;
 
 /// Bytes of a following request that are read while one is served; more stay in the kernel.
@@ -47,7 +47,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             Ok(Head::Nothing) => continue,
             Ok(Head::Gone) => break,
             Err(cause) => {
-                request::answer_malformed(&cx, manager, &mut wire, &cause);
+                let (head, body) = request::answer_malformed(&cx, &serving, &cause);
+                response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
+                wire.push(body);
                 let _ = std::future::poll_fn(|cx| wire.poll_flush(cx)).await;
                 linger(&mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
@@ -66,7 +68,12 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
 }
 
 /// Waits, without a buffer, until the client sends something; false if the connection is to end instead.
-async fn wait_for_request(cx: &ConnectionContext, wire: &mut Wire, alarm: &mut Alarm, idle: Option<Instant>) -> bool {
+pub(super) async fn wait_for_request(
+    cx: &ConnectionContext,
+    wire: &mut Wire,
+    alarm: &mut Alarm,
+    idle: Option<Instant>,
+) -> bool {
     let drain = cx.worker.drain_begins();
     tokio::pin!(drain);
     std::future::poll_fn(|task| {
@@ -137,12 +144,7 @@ enum Head {
 }
 
 /// Reads until a head is complete.
-async fn read_head(
-    wire: &mut Wire,
-    manager: &ConnectionManager,
-    tls: bool,
-    alarm: &mut Alarm,
-) -> Result<Head, Cause> {
+async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alarm: &mut Alarm) -> Result<Head, Cause> {
     let options = RequestOptions { limits: manager.limits, tls };
     let mut deadline = None;
     let mut seen = 0;

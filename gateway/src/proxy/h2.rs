@@ -163,7 +163,12 @@ impl Drop for Running {
     }
 }
 
-async fn stream(cx: Rc<ConnectionContext>, _running: Running, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+async fn stream(
+    cx: Rc<ConnectionContext>,
+    _running: Running,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
     let serving = cx.serving();
     let manager = serving.manager();
     let (parts, body) = request.into_parts();
@@ -171,7 +176,9 @@ async fn stream(cx: Rc<ConnectionContext>, _running: Running, request: Request<R
     let head_request = parts.method == http::Method::HEAD;
     let (mut head, header_bytes) = head_of(parts);
     let mut stream = Http2Stream { body, respond, send: None, pending: BodyBuf::new(), end: None, head_request };
-    if !manager.proxy_100_continue && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+    if !manager.proxy_100_continue
+        && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    {
         head.headers.remove("expect");
         if !end {
             stream.informational(&ResponseHead::new(100));

@@ -17,7 +17,13 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 
 /// Accepts until `close` says so (or its sender is gone), then empties the queue of the kernel: what a client was told is
 /// connected is served.
-pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut close: watch::Receiver<bool>, scope: Scope<Weir>) {
+pub async fn accept(
+    worker: Rc<Worker>,
+    name: Arc<str>,
+    socket: TcpListener,
+    mut close: watch::Receiver<bool>,
+    scope: Scope<Weir>,
+) {
     let mut pause = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
@@ -62,5 +68,8 @@ fn spawn(worker: &Rc<Worker>, name: &str, tcp: tokio::net::TcpStream, remote: st
 /// The client was gone before it was accepted: nothing is wrong with the listener.
 fn concerns_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as K;
-    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted | K::TimedOut)
+    matches!(
+        error.kind(),
+        K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted | K::TimedOut
+    )
 }

@@ -136,9 +136,14 @@ mod tests {
 
     #[test]
     fn ports() {
-        for (authority, name, port) in
-            [("a:80", "a", "80"), ("a", "a", ""), ("[::1]:8", "[::1]", "8"), ("[::1]", "[::1]", ""), ("a:", "a:", ""), ("a:x", "a:x", "")]
-        {
+        for (authority, name, port) in [
+            ("a:80", "a", "80"),
+            ("a", "a", ""),
+            ("[::1]:8", "[::1]", "8"),
+            ("[::1]", "[::1]", ""),
+            ("a:", "a:", ""),
+            ("a:x", "a:x", ""),
+        ] {
             assert_eq!(split_port(authority.as_bytes()), (name.as_bytes(), port.as_bytes()), "{authority}");
         }
     }

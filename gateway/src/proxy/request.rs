@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::alarm::{Alarm, due, earlier};
 use super::connection::{ConnectionContext, Serving};
@@ -22,8 +23,8 @@ use crate::http::h1::BodyEvent;
 use crate::http::{BodyBuf, RequestHead, ResponseHead};
 use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef, https_redirect};
 use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
-use crate::telemetry::metrics::names::{Http, http};
 use crate::telemetry::metrics::Chunk;
+use crate::telemetry::metrics::names::{Http, http};
 use crate::telemetry::{ResponseFlags, StreamInfo};
 
 /// A request as its codec read it.
@@ -51,11 +52,7 @@ pub(crate) async fn serve(
     let mut info = StreamInfo::new(Rc::clone(&cx.info), incoming.head.version);
     info.request_header_bytes = incoming.header_bytes;
     let end = incoming.end;
-    let prepared = prepare::prepare(cx, serving.manager(), incoming, &mut info);
-    let (head, refused) = match prepared {
-        Ok(head) => (head, None),
-        Err((head, reply)) => (head, Some(reply)),
-    };
+    let (head, refused) = prepare::prepare(cx, serving.manager(), incoming, &mut info);
     let mut request = Request::new(cx, serving, head, info);
     request.begin(down, end, refused);
     std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
@@ -63,7 +60,11 @@ pub(crate) async fn serve(
 }
 
 /// Answers bytes that are no request, and logs that.
-pub(super) fn answer_malformed(cx: &Rc<ConnectionContext>, serving: &Rc<Serving>, cause: &Cause) -> (ResponseHead, Bytes) {
+pub(super) fn answer_malformed(
+    cx: &Rc<ConnectionContext>,
+    serving: &Rc<Serving>,
+    cause: &Cause,
+) -> (ResponseHead, Bytes) {
     let mut info = StreamInfo::new(Rc::clone(&cx.info), crate::http::Version::Http11);
     let (flags, reply) = cause.reply();
     info.flags.insert(flags);
@@ -122,8 +123,11 @@ impl Request {
         let stream = Stream::new(head, info);
         let route = choose(routes.as_deref(), &stream, random);
         let matched = matched(routes.as_deref(), route);
-        let per_route = matched.map(|matched| matched.per_filter()).unwrap_or_default();
-        let chain = manager.filters.instantiate(&cx.worker.filters, &stream, per_route);
+        let chain = {
+            let levels = matched.map(|matched| matched.per_filter()).unwrap_or_default();
+            let levels: SmallVec<[&PerRoute; 4]> = levels.into_iter().rev().flatten().collect();
+            manager.filters.instantiate(stream.clone(), &cx.worker.plugins, &levels)
+        };
         let route_idle = matched.and_then(|matched| match &matched.route.action {
             Action::Forward(forward) => forward.idle_timeout,
             _ => None,
@@ -276,7 +280,8 @@ impl Request {
         if let BodyEvent::Data(piece) = &event {
             self.stream.edit().info.bytes_received += piece.len() as u64;
         }
-        let bypass = self.chain.passes_request_body() && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
+        let bypass = self.chain.passes_request_body()
+            && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
         match (event, bypass) {
             (BodyEvent::Data(piece), true) => self.send(BodyBuf::from(piece), false),
             (BodyEvent::Data(piece), false) => self.chain.request_body(piece, false),
@@ -338,7 +343,14 @@ impl Request {
             return self.answer(ResponseFlags::NONE, reply);
         }
         self.metrics().inc(http::RQ_TOTAL);
-        match Router::start(&self.cx.worker, self.serving.snapshot(), self.serving.manager(), &self.stream, &matched, end) {
+        match Router::start(
+            &self.cx.worker,
+            self.serving.snapshot(),
+            self.serving.manager(),
+            &self.stream,
+            &matched,
+            end,
+        ) {
             Ok(router) => self.router = Some(router),
             Err(cause) => {
                 if matches!(cause, Cause::NoCluster(_)) {
@@ -377,7 +389,9 @@ impl Request {
                     self.chain.response_headers(end);
                 }
             }
-            Event::Data(piece, end) if self.chain.passes_response_body() => self.respond_data(down, BodyBuf::from(piece), end),
+            Event::Data(piece, end) if self.chain.passes_response_body() => {
+                self.respond_data(down, BodyBuf::from(piece), end)
+            }
             Event::Data(piece, end) => self.chain.response_body(piece, end),
             Event::Trailers(trailers) => {
                 self.stream.edit().response_trailers = Some(trailers);

@@ -17,7 +17,9 @@ pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &R
     }
     match manager.server.when {
         ServerHeaderWhen::Overwrite => headers.set("server", &manager.server.name),
-        ServerHeaderWhen::AppendIfAbsent if !headers.contains("server") => headers.append("server", &manager.server.name),
+        ServerHeaderWhen::AppendIfAbsent if !headers.contains("server") => {
+            headers.append("server", &manager.server.name)
+        }
         ServerHeaderWhen::AppendIfAbsent | ServerHeaderWhen::PassThrough => {}
     }
     if !manager.via.is_empty() {

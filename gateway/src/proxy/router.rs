@@ -122,7 +122,11 @@ impl Router {
             },
             attempt: Attempt::Done,
             unsent: BodyBuf::new(),
-            replay: if retry.is_some() && !end { Replay::Keep { pieces: Vec::new(), len: 0, limit } } else { Replay::Off },
+            replay: if retry.is_some() && !end {
+                Replay::Keep { pieces: Vec::new(), len: 0, limit }
+            } else {
+                Replay::Off
+            },
             ended: end,
             trailers: None,
             retry,
@@ -251,12 +255,13 @@ impl Router {
             reselect: retry.map_or(0, |retry| retry.host_selection_attempts),
             priority_update_frequency: retry.and_then(|retry| retry.avoid_previous_priorities).unwrap_or_default(),
         };
-        let endpoint = worker.clusters.pick(&self.cluster, &pick).map_err(|none| match none {
-            NoEndpoint::Overload => Cause::DropOverload,
-            _ => {
-                self.metrics(worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
-                Cause::NoEndpoint
-            }
+        if self.cluster.endpoints.sheds(worker.clusters.random()) {
+            return Err(Cause::DropOverload);
+        }
+        let picked = worker.clusters.pick(&self.cluster, &pick);
+        let endpoint = picked.map_err(|_: NoEndpoint| {
+            self.metrics(worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
+            Cause::NoEndpoint
         })?;
         {
             let mut state = stream.edit();
@@ -553,8 +558,12 @@ fn finish_head(
     let state = &mut *state;
     let retry = forward.retry.clone().filter(|retry| retry.applies_to(&state.request));
     if envoy_headers && let Some(timeout) = forward.timeout {
-        let limit = retry.as_ref().and_then(|retry| retry.per_try_timeout).map_or(timeout, |per_try| per_try.min(timeout));
-        state.request.headers.set("x-envoy-expected-rq-timeout-ms", itoa::Buffer::new().format(limit.as_millis() as u64));
+        let limit =
+            retry.as_ref().and_then(|retry| retry.per_try_timeout).map_or(timeout, |per_try| per_try.min(timeout));
+        state
+            .request
+            .headers
+            .set("x-envoy-expected-rq-timeout-ms", itoa::Buffer::new().format(limit.as_millis() as u64));
     }
     let head: &mut RequestHead = &mut state.request;
     matched.finalize_request(head, &state.info, envoy_headers);

@@ -8,8 +8,9 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
 use crate::cluster::WorkerClusters;
-use crate::snapshot::compile::filter::WorkerFilters;
+use crate::plugin::WorkerPlugins;
 use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::telemetry::access_log::{LogBuffers, Sinks};
 use crate::upstream::Pools;
 
 /// What the connections of one worker have in common.
@@ -20,30 +21,35 @@ pub struct Worker {
     pub pools: Pools,
     /// State of load balancing.
     pub clusters: WorkerClusters,
-    /// Instances of filters.
-    pub filters: WorkerFilters,
+    /// Instances of Wasm filters.
+    pub plugins: WorkerPlugins,
+    /// Lines of access logs on their way out.
+    pub logs: RefCell<LogBuffers>,
     store: Arc<SnapshotStore>,
     current: RefCell<(u64, Rc<Arc<Snapshot>>)>,
     draining: Cell<bool>,
     drain: Notify,
     connections: Cell<usize>,
+    accepted: Cell<u64>,
     date: RefCell<(Instant, [u8; 29])>,
 }
 
 impl Worker {
     /// A worker that sees what `store` has.
-    pub fn new(index: usize, store: Arc<SnapshotStore>, filters: WorkerFilters) -> Rc<Self> {
+    pub fn new(index: usize, store: Arc<SnapshotStore>, sinks: Arc<Sinks>) -> Rc<Self> {
         let current = store.load();
         Rc::new(Self {
             index,
             pools: Pools::new(index),
-            clusters: WorkerClusters::new(),
-            filters,
+            clusters: WorkerClusters::new(index),
+            plugins: WorkerPlugins::new(index),
+            logs: RefCell::new(LogBuffers::new(sinks, index)),
             current: RefCell::new((store.generation(), Rc::new(current))),
             store,
             draining: Cell::new(false),
             drain: Notify::new(),
             connections: Cell::new(0),
+            accepted: Cell::new(0),
             date: RefCell::new((Instant::now(), http_date(SystemTime::now()))),
         })
     }
@@ -92,8 +98,15 @@ impl Worker {
         self.connections.set(self.connections.get().saturating_sub(1));
     }
 
+    /// A number that no other connection of the process has.
+    pub(super) fn next_connection_id(&self) -> u64 {
+        self.accepted.set(self.accepted.get() + 1);
+        (self.index as u64) << 48 | self.accepted.get()
+    }
+
     /// The time as the `date` field has it (RFC 9110 section 5.6.7), made once a second.
-    pub(super) fn date(&self, now: Instant) -> [u8; 29] {
+    pub(super) fn date(&self) -> [u8; 29] {
+        let now = Instant::now();
         let mut date = self.date.borrow_mut();
         if now.saturating_duration_since(date.0).as_millis() >= 500 {
             *date = (now, http_date(SystemTime::now()));
@@ -152,7 +165,10 @@ mod tests {
             (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT"),
             (1_795_392_000, "Mon, 23 Nov 2026 00:00:00 GMT"),
         ] {
-            assert_eq!(String::from_utf8_lossy(&http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))), text);
+            assert_eq!(
+                String::from_utf8_lossy(&http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))),
+                text
+            );
         }
     }
 }

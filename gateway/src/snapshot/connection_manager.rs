@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::http::h1::HeadLimits;
 use crate::http::path::PathOptions;
-use crate::snapshot::compile::filter::HttpFilters;
-use crate::snapshot::compile::route::RouteConfig;
+use crate::route::RouteConfig;
+use crate::snapshot::compile::filter::{HttpFilters, PerRoute};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Scope, names};
 
@@ -77,7 +77,7 @@ pub enum Codec {
 #[derive(Clone, Debug)]
 pub enum RouteSource {
     /// In the listener.
-    Inline(Arc<RouteConfig>),
+    Inline(Arc<RouteConfig<PerRoute>>),
     /// In the snapshot's route configuration of that name.
     Named(Arc<str>),
 }

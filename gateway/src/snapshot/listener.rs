@@ -41,6 +41,18 @@ pub struct Listener {
     pub warming_timeout: Option<Duration>,
 }
 
+impl Listener {
+    /// The chain that takes a connection.
+    pub fn choose(&self, hello: &Hello<'_>) -> Option<&Arc<FilterChain>> {
+        self.index.find(hello).and_then(|at| self.chains.get(at)).or(self.default_chain.as_ref())
+    }
+
+    /// The chain of that name.
+    pub fn chain_named(&self, name: &str) -> Option<&Arc<FilterChain>> {
+        self.chains.iter().chain(&self.default_chain).find(|chain| &*chain.name == name)
+    }
+}
+
 /// One filter chain.
 #[derive(Debug)]
 pub struct FilterChain {

@@ -50,22 +50,41 @@ impl Pools {
         Self(Rc::new(Inner { worker, pools: RefCell::default(), named: RefCell::default(), reaper }))
     }
 
+    /// An idle connection for one request; `None` if there is none, see [`Self::establish`].
+    ///
+    /// # Errors
+    /// A circuit breaker is open.
+    pub fn checkout(&self, wanted: Acquire<'_>) -> Result<Option<Lease>, UpstreamError> {
+        self.pool_for(&wanted).checkout(wanted.cluster, wanted.endpoint, wanted.priority)
+    }
+
+    /// A new connection for one request, or one that another request gives back in the meantime.
+    pub fn establish(&self, wanted: Acquire<'_>) -> impl Future<Output = Result<Lease, UpstreamError>> + use<> {
+        let pool = self.pool_for(&wanted);
+        pool.establish(Arc::clone(wanted.cluster), Arc::clone(wanted.endpoint), wanted.priority)
+    }
+
     /// A connection for one request: an idle one, or a new one.
+    ///
+    /// # Errors
+    /// Why there is none.
     pub async fn acquire(&self, wanted: Acquire<'_>) -> Result<Lease, UpstreamError> {
-        let Acquire { cluster, endpoint, priority, host } = wanted;
-        let server_name = match &cluster.config.tls {
-            Some(_) if cluster.config.http.auto_sni => server_name(host),
+        match self.checkout(wanted)? {
+            Some(lease) => Ok(lease),
+            None => self.establish(wanted).await,
+        }
+    }
+
+    /// Connections with another server name are another pool: they are to another identity.
+    fn pool_for(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
+        let server_name = match &wanted.cluster.config.tls {
+            Some(_) if wanted.cluster.config.http.auto_sni => server_name(wanted.host),
             _ => None,
         };
-        let pool = match server_name {
-            None => self.pool(cluster, endpoint),
-            Some(name) => self.named_pool(cluster, endpoint, &name),
-        };
-        if let Some(lease) = pool.checkout(cluster, endpoint, priority)? {
-            return Ok(lease);
+        match server_name {
+            None => self.pool(wanted.cluster, wanted.endpoint),
+            Some(name) => self.named_pool(wanted.cluster, wanted.endpoint, &name),
         }
-        // Boxed: the path above is the common one, and a request's future need not have room for this.
-        Box::pin(pool.establish(Arc::clone(cluster), Arc::clone(endpoint), priority)).await
     }
 
     /// Closes idle connections whose time has come, until the pools are dropped. One task for all of them.

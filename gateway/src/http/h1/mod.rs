@@ -44,8 +44,10 @@ impl HeadError {
     }
 
     const CODEC: Self = Self::bad("http1.codec_error");
-    const TOO_LARGE: Self = Self { status: 431, details: "http1.headers_too_large" };
-    const TOO_MANY: Self = Self { status: 431, details: "http1.too_many_headers" };
+    /// The head is larger than allowed.
+    pub const TOO_LARGE: Self = Self { status: 431, details: "http1.headers_too_large" };
+    /// The head has more fields than allowed.
+    pub const TOO_MANY: Self = Self { status: 431, details: "http1.too_many_headers" };
 }
 
 /// Finds the end of a head that httparse has accepted to be complete, and refuses what httparse lets pass: line ends
