@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::alarm::{Alarm, due, earlier};
 use super::connection::{ConnectionContext, Serving};
@@ -123,11 +122,8 @@ impl Request {
         let stream = Stream::new(head, info);
         let route = choose(routes.as_deref(), &stream, random);
         let matched = matched(routes.as_deref(), route);
-        let chain = {
-            let levels = matched.map(|matched| matched.per_filter()).unwrap_or_default();
-            let levels: SmallVec<[&PerRoute; 4]> = levels.into_iter().rev().flatten().collect();
-            manager.filters.instantiate(stream.clone(), &cx.worker.plugins, &levels)
-        };
+        let said = matched.map(|matched| matched.per_filter()).unwrap_or_default();
+        let chain = manager.filters.instantiate(&cx.worker.filters, &stream, said);
         let route_idle = matched.and_then(|matched| match &matched.route.action {
             Action::Forward(forward) => forward.idle_timeout,
             _ => None,

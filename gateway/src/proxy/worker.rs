@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
 use crate::cluster::WorkerClusters;
-use crate::plugin::WorkerPlugins;
+use crate::snapshot::compile::filter::WorkerFilters;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::telemetry::access_log::{LogBuffers, Sinks};
 use crate::upstream::Pools;
@@ -21,8 +21,8 @@ pub struct Worker {
     pub pools: Pools,
     /// State of load balancing.
     pub clusters: WorkerClusters,
-    /// Instances of Wasm filters.
-    pub plugins: WorkerPlugins,
+    /// Instances of filters.
+    pub filters: WorkerFilters,
     /// Lines of access logs on their way out.
     pub logs: RefCell<LogBuffers>,
     store: Arc<SnapshotStore>,
@@ -42,7 +42,7 @@ impl Worker {
             index,
             pools: Pools::new(index),
             clusters: WorkerClusters::new(index),
-            plugins: WorkerPlugins::new(index),
+            filters: WorkerFilters::new(index),
             logs: RefCell::new(LogBuffers::new(sinks, index)),
             current: RefCell::new((store.generation(), Rc::new(current))),
             store,
@@ -67,6 +67,7 @@ impl Worker {
     /// Drops an old snapshot that no request holds any more; called when a new one is announced.
     pub fn refresh(&self) {
         self.snapshot();
+        self.filters.sweep();
     }
 
     /// Whether connections are to end after the request they serve.

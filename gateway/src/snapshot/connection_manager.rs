@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::h1::HeadLimits;
-use crate::http::path::PathOptions;
+use crate::http::path::PathRules;
 use crate::route::RouteConfig;
 use crate::snapshot::compile::filter::{HttpFilters, PerRoute};
 use crate::telemetry::access_log::AccessLog;
@@ -37,7 +37,7 @@ pub struct ConnectionManager {
     /// Rules of `x-request-id`.
     pub request_id: RequestId,
     /// How the path is made canonical.
-    pub path: PathOptions,
+    pub path: PathRules,
     /// How the host is made canonical.
     pub host: HostRules,
     /// HTTP/1 settings.
