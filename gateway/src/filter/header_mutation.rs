@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{HeadersAction, HttpFilter, Stream, StreamState, TrailersAction, Wants};
 use crate::http::HeaderMap;
+use crate::route::StringMatcher;
 use crate::telemetry::format::{Format, FormatCx};
 
 /// Changes at one level: of the filter itself, or of a route, virtual host or route configuration.
@@ -28,6 +29,8 @@ pub enum HeaderMutation {
     Append(Append),
     /// Removes all fields of this name (in lower case).
     Remove(Box<[u8]>),
+    /// Removes all fields whose name matches.
+    RemoveMatching(StringMatcher),
 }
 
 /// A field to add or to replace.
@@ -119,6 +122,15 @@ enum Target<'a> {
     Fields(Option<&'a mut HeaderMap>),
 }
 
+impl<'a> Target<'a> {
+    fn fields(self) -> Option<&'a mut HeaderMap> {
+        match self {
+            Target::Request(state) => Some(&mut state.request.headers),
+            Target::Fields(map) => map,
+        }
+    }
+}
+
 fn apply<'s>(
     mutation: &HeaderMutation,
     state: &'s mut StreamState,
@@ -126,12 +138,13 @@ fn apply<'s>(
 ) {
     match mutation {
         HeaderMutation::Remove(name) => {
-            let map = match target(state) {
-                Target::Request(state) => Some(&mut state.request.headers),
-                Target::Fields(map) => map,
-            };
-            if let Some(map) = map {
+            if let Some(map) = target(state).fields() {
                 map.remove(name);
+            }
+        }
+        HeaderMutation::RemoveMatching(matcher) => {
+            if let Some(map) = target(state).fields() {
+                map.retain(|name, _| !matcher.is_match(name));
             }
         }
         HeaderMutation::Append(append) => {

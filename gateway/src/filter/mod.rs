@@ -8,6 +8,8 @@ pub mod buffer;
 pub mod chain;
 pub mod header_mutation;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use chain::{Chain, Direction, Out};
 pub use stream::{Effect, FilterId, LocalReply, Stream, StreamState};

@@ -13,12 +13,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::*;
+use crate::filter::testing::{stream, text};
 use crate::filter::{DataAction, HeadersAction, StreamState, TrailersAction};
-use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
-use crate::telemetry::{ConnectionInfo, StreamInfo};
+use crate::http::{HeaderMap, ResponseHead};
 
 type Trace = Rc<RefCell<Vec<String>>>;
 
@@ -103,7 +102,7 @@ impl Scripted {
     fn body(&mut self, stream: &Stream, event: &str, end: bool) -> DataAction {
         let text = {
             let state = stream.get();
-            text(if event == "qb" { &state.request_body } else { &state.response_body })
+            shown(if event == "qb" { &state.request_body } else { &state.response_body })
         };
         match self.step(stream, event, &format!("({text}){}", dot(end))).as_str() {
             "c" => DataAction::Continue,
@@ -157,35 +156,13 @@ fn reply(status: &str) -> Box<LocalReply> {
     Box::new(LocalReply::new(status.parse().unwrap(), "why", "test"))
 }
 
+/// A body without blanks, which separate the words of a trace.
+fn shown(body: &BodyBuf) -> String {
+    text(body).replace(' ', "-")
+}
+
 fn dot(end: bool) -> &'static str {
     if end { "." } else { "" }
-}
-
-fn text(body: &BodyBuf) -> String {
-    body.pieces().map(|piece| String::from_utf8_lossy(piece).replace(' ', "-")).collect()
-}
-
-fn stream() -> Stream {
-    let address = "127.0.0.1:1".parse().unwrap();
-    let connection = ConnectionInfo {
-        id: 1,
-        remote: address,
-        local: address,
-        tls: None,
-        requested_server_name: None,
-        listener: "l".into(),
-        filter_chain: "".into(),
-        accepted: Instant::now(),
-    };
-    let request = RequestHead {
-        method: "GET".into(),
-        scheme: "http".into(),
-        authority: "a".into(),
-        path: "/".into(),
-        version: Version::Http11,
-        headers: HeaderMap::new(),
-    };
-    Stream::new(request, StreamInfo::new(Rc::new(connection), Version::Http11))
 }
 
 struct Driver {
@@ -255,8 +232,8 @@ impl Driver {
                     let shown = if status == 200 { String::new() } else { status.to_string() };
                     format!("<h{shown}{}", dot(*end))
                 }
-                Out::Data(Direction::Request, body, end) => format!(">D({}){}", text(body), dot(*end)),
-                Out::Data(Direction::Response, body, end) => format!("<d({}){}", text(body), dot(*end)),
+                Out::Data(Direction::Request, body, end) => format!(">D({}){}", shown(body), dot(*end)),
+                Out::Data(Direction::Response, body, end) => format!("<d({}){}", shown(body), dot(*end)),
                 Out::Trailers(Direction::Request) => ">T".into(),
                 Out::Trailers(Direction::Response) => "<t".into(),
                 Out::Respond(reply) => format!("reply{}", reply.status),

@@ -11,6 +11,7 @@ use super::FilterConfig;
 use super::per_route::RouteConfig;
 use crate::filter::header_mutation::{Append, AppendAction, HeaderMutation, HeaderMutations};
 use crate::snapshot::Problems;
+use crate::snapshot::compile::route::matching::string_matcher;
 use crate::telemetry::format::Format;
 
 pub(super) fn compile(proto: &pb::header_mutation::HeaderMutation, problems: &mut Problems) -> Option<FilterConfig> {
@@ -77,12 +78,17 @@ fn mutation(
             problems.nest("append", inner);
             one.map(HeaderMutation::Append)
         }
-        Some(Action::RemoveOnMatch(_)) => {
-            problems.push("remove_on_match", "is not supported: name the headers in remove");
-            None
-        }
+        Some(Action::RemoveOnMatch(on_match)) => match &on_match.key_matcher {
+            Some(matcher) => {
+                string_matcher(matcher, "remove_on_match.key_matcher", problems).map(HeaderMutation::RemoveMatching)
+            }
+            None => {
+                problems.push("remove_on_match.key_matcher", "is required");
+                None
+            }
+        },
         None => {
-            problems.push("", "one of append and remove is required");
+            problems.push("", "one of append, remove and remove_on_match is required");
             None
         }
     }
