@@ -16,6 +16,9 @@ pub(super) struct Flow {
     /// Filters hold more than the buffer limit (and have not yet come below its half).
     pub(super) above_watermark: bool,
     held_bytes: usize,
+    /// Bytes of body that the head which left has announced and that have not left yet; kept only if filters can change
+    /// bodies.
+    announced: Option<u64>,
 }
 
 impl Flow {
@@ -154,6 +157,9 @@ impl<F: HttpFilter> Chain<F> {
                 self.response_phase = ResponsePhase::Sent;
             }
         }
+        if !end {
+            self.note_length(direction);
+        }
         self.flow_mut(direction).complete |= end;
         self.out.push_back(Out::Headers(direction, end));
         if let Some(added_at) = added_at {
@@ -234,6 +240,9 @@ impl<F: HttpFilter> Chain<F> {
             break;
         }
         if stopped_at.is_none() && (end || !data.is_empty()) {
+            if !self.keeps_length(direction, data.len(), end) {
+                return;
+            }
             self.flow_mut(direction).complete |= end;
             self.out.push_back(Out::Data(direction, data, end));
         }
@@ -278,7 +287,7 @@ impl<F: HttpFilter> Chain<F> {
                 TrailersAction::Respond(reply) => return self.respond(reply),
             }
         }
-        if !self.flow(direction).aborted {
+        if !self.flow(direction).aborted && self.keeps_length(direction, 0, true) {
             self.flow_mut(direction).complete = true;
             self.out.push_back(Out::Trailers(direction));
         }
@@ -307,6 +316,39 @@ impl<F: HttpFilter> Chain<F> {
         }
         if trailers {
             self.trailers(direction, next);
+        }
+    }
+
+    fn note_length(&mut self, direction: Direction) {
+        let changes = match direction {
+            Direction::Request => self.wants.request_body || self.wants.request_trailers,
+            Direction::Response => self.wants.response_body || self.wants.response_trailers,
+        };
+        if changes {
+            let state = self.stream.get();
+            let head = match direction {
+                Direction::Request => Some(&state.request.headers),
+                Direction::Response => state.response.as_ref().map(|head| &head.headers),
+            };
+            let announced = head.and_then(|headers| headers.get_str("content-length")?.parse().ok());
+            drop(state);
+            self.flow_mut(direction).announced = announced;
+        }
+    }
+
+    /// A filter that changes a body whose length has been announced would have the other side read the rest of it as the
+    /// next message (or wait for what never comes): such a message is not completed.
+    fn keeps_length(&mut self, direction: Direction, len: usize, end: bool) -> bool {
+        let Some(announced) = &mut self.flow_mut(direction).announced else { return true };
+        match announced.checked_sub(len as u64) {
+            Some(left) if !end || left == 0 => {
+                *announced = left;
+                true
+            }
+            _ => {
+                self.respond(Box::new(LocalReply::new(500, "", "filter_changed_announced_length")));
+                false
+            }
         }
     }
 

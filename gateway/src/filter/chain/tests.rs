@@ -449,6 +449,34 @@ fn limits_refuse_or_hold_back() {
 }
 
 #[test]
+fn an_announced_length_is_kept_or_the_message_is_not_completed() {
+    let after = |script: &str, inputs: &str| {
+        let mut driver = Driver::new(&[script], 100);
+        driver.chain.stream().edit().request.headers.append("content-length", "4");
+        inputs.split_whitespace().for_each(|input| driver.feed(input));
+        let trace = driver.trace.borrow().join(" ");
+        halves(&trace).1.join(" ")
+    };
+    assert_eq!(after("a", "H D:12 D:34 D:."), ">H >D(12) >D(34) >D().");
+    assert_eq!(after("a qb:c=WXYZ", "H D:1234."), ">H >D(WXYZ).");
+    // Longer: the rest would be read as the next request.
+    assert_eq!(after("a qb:c+more", "H D:1234."), ">H reply500 <h500 <d().");
+    // Shorter: the next request would be read as the rest.
+    assert_eq!(after("a qb:c=1", "H D:1234."), ">H reply500 <h500 <d().");
+    assert_eq!(after("a qb:n", "H D:12 D:34."), ">H reply500 <h500 <d().");
+    assert_eq!(after("a qb:c=1 qb:c+T", "H D:12 D:34."), ">H >D(1) >D(34) reply500 <h500 <d().");
+
+    let mut driver = Driver::new(&["a sb:c+more"], 100);
+    driver.feed("H.");
+    let mut head = ResponseHead::new(200);
+    head.headers.append("content-length", "1");
+    driver.chain.stream().edit().response = Some(head);
+    driver.chain.response_headers(false);
+    driver.feed("d:1.");
+    assert_eq!(halves(&driver.trace.borrow().join(" ")).1, [">H.", "<h", "reset"]);
+}
+
+#[test]
 fn what_passes_untouched_is_known() {
     let mut driver = Driver::new(&["a - qh:W", "b -"], 10);
     driver.feed("H");
