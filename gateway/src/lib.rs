@@ -7,6 +7,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod cluster;
+pub mod control;
 pub mod filter;
 pub mod http;
 pub mod plugin;

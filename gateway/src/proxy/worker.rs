@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
@@ -29,14 +30,15 @@ pub struct Worker {
     current: RefCell<(u64, Rc<Arc<Snapshot>>)>,
     draining: Cell<bool>,
     drain: Notify,
-    connections: Cell<usize>,
+    /// Shared with the control thread, which waits for it while draining; only this worker writes it.
+    connections: Arc<AtomicUsize>,
     accepted: Cell<u64>,
     date: RefCell<(Instant, [u8; 29])>,
 }
 
 impl Worker {
-    /// A worker that sees what `store` has.
-    pub fn new(index: usize, store: Arc<SnapshotStore>, sinks: Arc<Sinks>) -> Rc<Self> {
+    /// A worker that sees what `store` has. `connections` tells others how many clients it serves.
+    pub fn new(index: usize, store: Arc<SnapshotStore>, sinks: Arc<Sinks>, connections: Arc<AtomicUsize>) -> Rc<Self> {
         let current = store.load();
         Rc::new(Self {
             index,
@@ -48,7 +50,7 @@ impl Worker {
             store,
             draining: Cell::new(false),
             drain: Notify::new(),
-            connections: Cell::new(0),
+            connections,
             accepted: Cell::new(0),
             date: RefCell::new((Instant::now(), http_date(SystemTime::now()))),
         })
@@ -86,17 +88,12 @@ impl Worker {
         self.drain.notified()
     }
 
-    /// Connections of clients that are open.
-    pub fn connections(&self) -> usize {
-        self.connections.get()
-    }
-
     pub(super) fn connection_opened(&self) {
-        self.connections.set(self.connections.get() + 1);
+        self.connections.store(self.connections.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     pub(super) fn connection_closed(&self) {
-        self.connections.set(self.connections.get().saturating_sub(1));
+        self.connections.store(self.connections.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
     /// A number that no other connection of the process has.
