@@ -1,0 +1,98 @@
+//! What is wrong with a configuration, and in which file.
+
+use std::{fmt, sync::Arc};
+
+use weir_xds::{Bootstrap, Kind, Lines, Problem};
+
+/// A problem and the file it is in. Shown as compilers do: `file:line: path: reason`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub file: Arc<str>,
+    /// What is wrong.
+    pub problem: Problem,
+    /// The gateway does not start with it; otherwise it starts without the resource.
+    pub is_fatal: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.problem.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.problem.path.is_empty() {
+            write!(f, ": {}", self.problem.path)?;
+        }
+        write!(f, ": {}", self.problem.reason)
+    }
+}
+
+/// How much a configuration holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    counts: Vec<(Kind, usize)>,
+}
+
+impl Summary {
+    /// Counts resources.
+    pub fn add(&mut self, kind: Kind, count: usize) {
+        match self.counts.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, total)) => *total += count,
+            None => self.counts.push((kind, count)),
+        }
+    }
+
+    /// Of the static resources of a bootstrap.
+    pub fn of(bootstrap: &Bootstrap) -> Self {
+        let mut summary = Self::default();
+        for resource in &bootstrap.resources {
+            summary.add(resource.kind, 1);
+        }
+        summary
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.counts.is_empty() {
+            return f.write_str("no resources");
+        }
+        for (at, (kind, count)) in self.counts.iter().enumerate() {
+            let (comma, plural) = (if at == 0 { "" } else { ", " }, if *count == 1 { "" } else { "s" });
+            write!(f, "{comma}{count} {}{plural}", kind.word())?;
+        }
+        Ok(())
+    }
+}
+
+/// Problems of the bootstrap as findings, in the order of the lines; those found after it was read get theirs here.
+pub fn in_bootstrap(file: &str, text: &str, problems: Vec<Problem>) -> Vec<Finding> {
+    let file: Arc<str> = Arc::from(file);
+    let lines = Lines::new(text);
+    let mut findings: Vec<_> = problems
+        .into_iter()
+        .map(|mut problem| {
+            problem.line = problem.line.or_else(|| lines.line(&problem.path));
+            Finding { file: Arc::clone(&file), problem, is_fatal: true }
+        })
+        .collect();
+    findings.sort_by_key(|f| f.problem.line);
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_as_compilers_do() {
+        let problem = Problem { path: "a.b".to_owned(), line: None, reason: "no".to_owned() };
+        let findings = in_bootstrap("x.yaml", "a:\n  b: 1\n", vec![problem]);
+        assert_eq!(findings.iter().map(ToString::to_string).collect::<Vec<_>>(), ["x.yaml:2: a.b: no"]);
+        let mut summary = Summary::default();
+        summary.add(Kind::Listener, 1);
+        summary.add(Kind::Cluster, 2);
+        assert_eq!(summary.to_string(), "1 listener, 2 clusters");
+    }
+}

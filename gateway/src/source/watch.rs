@@ -1,0 +1,315 @@
+//! Which of a set of files have changed, whichever way they are written.
+//!
+//! An editor renames a new file over the old one, `cp` truncates and writes, Kubernetes swaps a symlink (`..data`) two
+//! steps away. So folders are watched, not files: the folder of each file, and of every symlink on the way to it. What
+//! an event says is not believed: it only wakes a look at every file's identity. A slow look without an event covers
+//! file systems that announce nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
+use tokio::{sync::Notify, time};
+
+/// A file is looked at once nothing has happened for so long: a save is several events.
+const QUIET: Duration = Duration::from_millis(40);
+/// But not later than this after the first event.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often files are looked at without an event.
+const SLOW_LOOK: Duration = Duration::from_secs(10);
+/// A file changed so short before it was looked at may change again without its times showing it.
+const CLOCK_GRAIN: Duration = Duration::from_millis(50);
+/// Symlinks followed on the way to a file, as Linux has it.
+const MAX_SYMLINKS: usize = 40;
+
+/// Watches a set of files.
+pub struct FileWatch {
+    watcher: RecommendedWatcher,
+    shared: Arc<Shared>,
+    /// Folders being watched.
+    folders: BTreeSet<PathBuf>,
+    files: BTreeMap<PathBuf, Look>,
+    /// Folders named by `watched_directory`, watched beside the files' own.
+    extra_folders: BTreeSet<PathBuf>,
+}
+
+/// Files cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[error("files cannot be watched: {0}; raise fs.inotify.max_user_instances or max_user_watches")]
+pub struct WatchError(#[from] notify::Error);
+
+struct Shared {
+    /// Paths an event must name to matter: other files of the same folder may be written all the time.
+    relevant: Mutex<HashSet<PathBuf>>,
+    wake: Notify,
+}
+
+/// What identifies a state of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    identity: Option<Identity>,
+    /// It changed just before this look.
+    is_fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileWatch {
+    /// Watches nothing yet.
+    pub fn new() -> Result<Self, WatchError> {
+        let shared = Arc::new(Shared { relevant: Mutex::default(), wake: Notify::new() });
+        let handler = Arc::clone(&shared);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| handler.event(event))?;
+        Ok(Self { watcher, shared, folders: BTreeSet::new(), files: BTreeMap::new(), extra_folders: BTreeSet::new() })
+    }
+
+    /// Watches exactly these files, and folders whose changes announce changes of files. Files that are new count as
+    /// seen in the state they have now: call this before reading them.
+    pub fn set(&mut self, files: impl IntoIterator<Item = PathBuf>, folders: impl IntoIterator<Item = PathBuf>) {
+        let wanted: BTreeSet<PathBuf> = files.into_iter().collect();
+        self.files.retain(|path, _| wanted.contains(path));
+        for path in wanted {
+            self.files.entry(path).or_insert_with_key(|path| look(path));
+        }
+        self.extra_folders = folders.into_iter().collect();
+        self.follow();
+    }
+
+    /// Waits until files have changed, and says which. A file that is gone has changed, too.
+    pub async fn changed(&mut self) -> Vec<PathBuf> {
+        loop {
+            let woken = time::timeout(SLOW_LOOK, self.shared.wake.notified()).await.is_ok();
+            if woken {
+                let patience = time::Instant::now() + PATIENCE;
+                while time::Instant::now() < patience && time::timeout(QUIET, self.shared.wake.notified()).await.is_ok()
+                {
+                }
+            }
+            // First the folders, then the files: what changes in between is announced by the new folders.
+            self.follow();
+            let changed = self.look_at_all(woken);
+            if !changed.is_empty() {
+                return changed;
+            }
+        }
+    }
+
+    fn look_at_all(&mut self, woken: bool) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        for (path, seen) in &mut self.files {
+            let now = look(path);
+            if now.identity != seen.identity || woken && seen.is_fresh {
+                changed.push(path.clone());
+            }
+            *seen = now;
+        }
+        changed
+    }
+
+    /// Brings the watched folders in line with where the files are now: a symlink may point elsewhere.
+    fn follow(&mut self) {
+        let mut relevant = HashSet::new();
+        for path in self.files.keys() {
+            trace(path, &mut relevant);
+        }
+        let mut folders: BTreeSet<PathBuf> =
+            relevant.iter().filter_map(|p| p.parent()).map(Path::to_path_buf).collect();
+        for folder in &self.extra_folders {
+            folders.insert(folder.clone());
+            relevant.insert(folder.clone());
+        }
+        *self.shared.relevant.lock().unwrap_or_else(PoisonError::into_inner) = relevant;
+        for gone in self.folders.difference(&folders) {
+            // A folder that no longer exists is not watched any more: that is what is wanted.
+            drop(self.watcher.unwatch(gone));
+        }
+        // Watching a folder again costs one call, and heals a watch that was lost because the folder was replaced.
+        folders.retain(|folder| self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
+        self.folders = folders;
+    }
+}
+
+impl Shared {
+    fn event(&self, event: notify::Result<notify::Event>) {
+        let matters = match event {
+            // Events were lost: look.
+            Err(_) => true,
+            Ok(event) if event.need_rescan() => true,
+            Ok(event) => match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.concerns(&event.paths),
+                EventKind::Access(_) => false,
+                _ => self.concerns(&event.paths),
+            },
+        };
+        if matters {
+            self.wake.notify_one();
+        }
+    }
+
+    fn concerns(&self, paths: &[PathBuf]) -> bool {
+        let relevant = self.relevant.lock().unwrap_or_else(PoisonError::into_inner);
+        let parent = |path: &Path| path.parent().is_some_and(|p| relevant.contains(p));
+        paths.iter().any(|path| relevant.contains(path) || parent(path))
+    }
+}
+
+fn look(path: &Path) -> Look {
+    let identity = fs::metadata(path).ok().map(|m| Identity {
+        device: m.dev(),
+        inode: m.ino(),
+        size: m.size(),
+        modified: (m.mtime(), m.mtime_nsec()),
+        changed: (m.ctime(), m.ctime_nsec()),
+    });
+    let changed_at = identity.and_then(|i| {
+        let (seconds, nanos) = (u64::try_from(i.changed.0).ok()?, u64::try_from(i.changed.1).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
+    });
+    // A time in the future has no age: it counts as fresh.
+    let is_fresh =
+        changed_at.is_some_and(|at| at.elapsed().is_ok_and(|age| age < CLOCK_GRAIN) || at.elapsed().is_err());
+    Look { identity, is_fresh }
+}
+
+/// Collects the file and every symlink on the way to it, in folders as well as at the end.
+fn trace(path: &Path, out: &mut HashSet<PathBuf>) {
+    let mut open = vec![absolute(path)];
+    let mut links = 0;
+    while let Some(path) = open.pop() {
+        if !out.insert(path.clone()) {
+            continue;
+        }
+        let mut walked = PathBuf::new();
+        for component in path.components() {
+            walked.push(component);
+            let target = match fs::read_link(&walked) {
+                Ok(target) => target,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    // What is not there yet shows up in the folder that is.
+                    out.insert(walked);
+                    break;
+                }
+                // No symlink.
+                Err(_) => continue,
+            };
+            links += 1;
+            if links > MAX_SYMLINKS {
+                return;
+            }
+            out.insert(walked.clone());
+            let rest = path.strip_prefix(&walked).unwrap_or_else(|_| Path::new(""));
+            let folder = walked.parent().unwrap_or_else(|| Path::new("/"));
+            let target = normal(&folder.join(target));
+            open.push(if rest.as_os_str().is_empty() { target } else { target.join(rest) });
+            break;
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    normal(&std::path::absolute(path).unwrap_or_else(|_: io::Error| path.to_owned()))
+}
+
+/// Without `.` and `..`: events name paths in this form.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => (),
+            Component::ParentDir => drop(out.pop()),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    async fn next(watch: &mut FileWatch) -> Vec<PathBuf> {
+        time::timeout(Duration::from_secs(8), watch.changed()).await.expect("no change was seen")
+    }
+
+    #[tokio::test]
+    async fn sees_writes_renames_and_removals() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rds.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new().unwrap();
+        watch.set([file.clone()], []);
+        fs::write(&file, "bb").unwrap();
+        assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+        let other = dir.path().join("rds.yaml.swp");
+        fs::write(&other, "ccc").unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+        fs::remove_file(&file).unwrap();
+        assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+        fs::write(&file, "back").unwrap();
+        assert_eq!(next(&mut watch).await, [file]);
+    }
+
+    #[tokio::test]
+    async fn sees_a_config_map_swap() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = |name: &str, text: &str| {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("rds.yaml"), text).unwrap();
+        };
+        version("..v1", "one");
+        symlink("..v1", dir.path().join("..data")).unwrap();
+        symlink("..data/rds.yaml", dir.path().join("rds.yaml")).unwrap();
+        let file = dir.path().join("rds.yaml");
+        let mut watch = FileWatch::new().unwrap();
+        watch.set([file.clone()], []);
+        for (name, text) in [("..v2", "two"), ("..v3", "six")] {
+            version(name, text);
+            symlink(name, dir.path().join("..data_tmp")).unwrap();
+            fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+            assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_made_later_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("later").join("rds.yaml");
+        let mut watch = FileWatch::new().unwrap();
+        watch.set([file.clone()], []);
+        fs::create_dir(dir.path().join("later")).unwrap();
+        fs::write(&file, "a").unwrap();
+        assert_eq!(next(&mut watch).await, [file]);
+    }
+
+    #[test]
+    fn a_symlink_loop_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        let mut out = HashSet::new();
+        trace(&dir.path().join("a"), &mut out);
+        assert!(out.len() <= 4);
+    }
+}
