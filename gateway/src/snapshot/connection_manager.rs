@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::http::h1::HeadLimits;
 use crate::http::path::PathRules;
-use crate::route::RouteConfig;
-use crate::snapshot::compile::filter::{HttpFilters, PerRoute};
+use crate::snapshot::compile::filter::HttpFilters;
+use crate::snapshot::snapshot::RouteConfig;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Scope, names};
 
@@ -77,7 +77,7 @@ pub enum Codec {
 #[derive(Clone, Debug)]
 pub enum RouteSource {
     /// In the listener.
-    Inline(Arc<RouteConfig<PerRoute>>),
+    Inline(Arc<RouteConfig>),
     /// In the snapshot's route configuration of that name.
     Named(Arc<str>),
 }

@@ -36,20 +36,43 @@ pub struct Listener {
     /// Logs of connections that never became requests.
     pub access_logs: Box<[AccessLog]>,
     /// Secrets and routes that must be there before it listens.
-    pub waits_for: Box<[Arc<str>]>,
-    /// How long it waits for them.
+    pub waits_for: Box<[Awaited]>,
+    /// How long it waits for them; `None`: for ever. Default 15 s.
     pub warming_timeout: Option<Duration>,
 }
 
+/// Something from a source that a listener needs before it listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Awaited {
+    /// The route configuration of that name.
+    Routes(Arc<str>),
+    /// The secret of that name.
+    Secret(Arc<str>),
+}
+
 impl Listener {
-    /// The chain that takes a connection.
+    /// The chain for a connection.
     pub fn choose(&self, hello: &Hello<'_>) -> Option<&Arc<FilterChain>> {
         self.index.find(hello).and_then(|at| self.chains.get(at)).or(self.default_chain.as_ref())
     }
 
     /// The chain of that name.
     pub fn chain_named(&self, name: &str) -> Option<&Arc<FilterChain>> {
-        self.chains.iter().chain(&self.default_chain).find(|chain| &*chain.name == name)
+        self.all_chains().find(|chain| &*chain.name == name)
+    }
+
+    /// All chains, the default one last.
+    pub fn all_chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
+        self.chains.iter().chain(&self.default_chain)
+    }
+}
+
+impl std::fmt::Display for Awaited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Routes(name) => write!(f, "route configuration {name}"),
+            Self::Secret(name) => write!(f, "secret {name}"),
+        }
     }
 }
 

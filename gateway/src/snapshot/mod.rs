@@ -1,14 +1,23 @@
 //! The compiled configuration: Snapshot, SnapshotStore, Publisher, and compilation of each kind of resource.
 
+mod collection;
 pub mod compile;
 pub mod connection_manager;
+mod counters;
+mod dump;
 pub mod listener;
 pub mod problem;
+pub mod publisher;
+mod refresh;
+#[allow(clippy::module_inception, reason = "it is what the folder is about")]
 pub mod snapshot;
 pub mod store;
 pub mod update;
 
+pub use dump::{DumpEntry, Rejection};
 pub use problem::{Problem, Problems};
-pub use snapshot::Snapshot;
+pub use publisher::{Publisher, PublisherSettings};
+pub use refresh::WatchedFile;
+pub use snapshot::{RouteConfig, Snapshot};
 pub use store::SnapshotStore;
-pub use update::{Reference, Rejected, Report, Update};
+pub use update::{Reference, Rejected, Report, STATIC, Update};

@@ -1,28 +1,45 @@
-//! The compiled configuration that requests see.
+//! One state of the whole configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::compile::filter::PerRoute;
 use super::listener::Listener;
 use crate::cluster::ClusterTable;
-use crate::route::RouteConfig;
 
-/// All that is in force at one time.
-#[derive(Debug, Default)]
+/// A compiled route configuration with what it says about filters.
+pub type RouteConfig = crate::route::RouteConfig<PerRoute>;
+
+/// One state of the whole configuration. Never changes: a request that holds it sees one truth from its first byte to
+/// its last. Snapshots share what is equal in them, so that the next one costs what has changed.
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Clusters by name.
+    /// Counts publications that changed anything; 0 before the first.
+    pub version: u64,
+    /// The clusters by name.
     pub clusters: ClusterTable,
-    listeners: HashMap<Arc<str>, Arc<Listener>>,
-    routes: HashMap<Arc<str>, Arc<RouteConfig<PerRoute>>>,
+    pub(super) listeners: Arc<BTreeMap<Arc<str>, Arc<Listener>>>,
+    pub(super) routes: Arc<HashMap<Arc<str>, Arc<RouteConfig>>>,
 }
+
 impl Snapshot {
-    /// l
+    /// The listener of that name.
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.listeners.get(name)
     }
-    /// r
-    pub fn route_config(&self, name: &str) -> Option<&Arc<RouteConfig<PerRoute>>> {
+
+    /// All listeners in the order of their names.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.values()
+    }
+
+    /// The route configuration of that name, of RDS; those inside listeners stand there.
+    pub fn route_config(&self, name: &str) -> Option<&Arc<RouteConfig>> {
         self.routes.get(name)
+    }
+
+    /// All route configurations of RDS in no order.
+    pub fn route_configs(&self) -> impl Iterator<Item = &Arc<RouteConfig>> {
+        self.routes.values()
     }
 }

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use weir_xds::{Kind, Problem, Resource};
 
-/// All that one source has of one kind. What it had before and does not list now is gone.
+/// The source of what stands in the bootstrap itself.
+pub const STATIC: &str = "static";
+
+/// All that one source has of one kind. What it had before and does not list now is gone:
+/// listeners and clusters at once; routes, assignments and secrets (which control planes leave out when they mean no
+/// change, so Envoy keeps them) when nothing names them any more.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// Who says so: `static`, or the path of a file. Two sources never have the same resource; the first keeps it.
+    /// Who says so: [`STATIC`], or the path of a file. Two sources never have the same resource; the first keeps it.
     pub source: Arc<str>,
     /// What it is.
     pub kind: Kind,

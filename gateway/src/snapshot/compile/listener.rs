@@ -1,1 +1,343 @@
-//! Compiles listener resources.
+//! `envoy.config.listener.v3.Listener` into a [`Listener`].
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_xds::{Kind, pb};
+
+use super::access_log::compile_access_log;
+use super::config_source::{Sourced, duration_or, sourced};
+use super::connection_manager;
+use super::transport_socket::{TlsCx, compile_downstream_socket, sds_references};
+use crate::plugin::Plugins;
+use crate::snapshot::listener::{Awaited, ChainIndex, ChainMatch, FilterChain, Listener};
+use crate::snapshot::{Problems, Reference};
+use crate::telemetry::access_log::Sinks;
+use crate::telemetry::metrics::{Registry, Scope, names};
+use pb::core::address::Address;
+use pb::core::socket_address::PortSpecifier;
+use pb::listener::filter::ConfigType as NetworkFilterType;
+use pb::listener::listener_filter::ConfigType as ListenerFilterType;
+
+/// Bytes that may wait for a slow peer unless `per_connection_buffer_limit_bytes` says otherwise.
+const BUFFER_LIMIT: usize = 1024 * 1024;
+/// How long a client may take to begin, and how long for a TLS handshake, unless the configuration says otherwise.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The kernel cuts it down to `net.core.somaxconn`, which is Envoy's default.
+const BACKLOG: u32 = i32::MAX as u32;
+
+/// What listeners are compiled with.
+#[derive(Clone, Copy)]
+pub struct ListenerCx<'a> {
+    /// Where metrics are.
+    pub registry: &'a Registry,
+    /// Loads Wasm filters.
+    pub plugins: &'a Plugins,
+    /// Where access logs go.
+    pub access_logs: &'a Sinks,
+    /// For transport sockets.
+    pub tls: TlsCx<'a>,
+    /// Whether there is a cluster of that name.
+    pub cluster_exists: &'a dyn Fn(&str) -> bool,
+    /// Whether there is a secret of that name.
+    pub secret_exists: &'a dyn Fn(&str) -> bool,
+}
+
+/// A compiled listener with what it names.
+#[derive(Debug)]
+pub struct CompiledListener {
+    /// The listener.
+    pub listener: Arc<Listener>,
+    /// Resources in files.
+    pub references: Vec<Reference>,
+    /// Metrics of its route configurations' sources, by name of the route configuration.
+    pub rds: Vec<(Arc<str>, Scope<names::Rds>)>,
+}
+
+/// Compiles a listener of LDS or of `static_resources.listeners`.
+pub fn compile_listener(
+    proto: &pb::listener::Listener,
+    cx: &ListenerCx<'_>,
+    problems: &mut Problems,
+) -> Option<CompiledListener> {
+    let before = problems.len();
+    let address = address(proto.address.as_ref(), problems);
+    let inspects = listener_filters(&proto.listener_filters, problems);
+    let mut access_logs = Vec::with_capacity(proto.access_log.len());
+    for (at, log) in proto.access_log.iter().enumerate() {
+        let mut inner = Problems::new();
+        access_logs.extend(compile_access_log(log, cx.access_logs, &mut inner));
+        problems.nest(&format!("access_log[{at}]"), inner);
+    }
+    let inspect_timeout =
+        duration_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
+    let buffer_limit = proto.per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |limit| limit.value as usize);
+    let mut compiler = Chains { cx, buffer_limit, names: HashSet::new(), sources: Vec::new(), rds: Vec::new() };
+    let mut chains = Vec::with_capacity(proto.filter_chains.len());
+    let mut index = ChainIndex::default();
+    let mut needs_inspector = false;
+    for (at, chain) in proto.filter_chains.iter().enumerate() {
+        let path = format!("filter_chains[{at}]");
+        let mut inner = Problems::new();
+        let wanted = chain_match(chain.filter_chain_match.as_ref(), &mut inner);
+        needs_inspector |= wanted.transport_protocol == "tls"
+            || (wanted.transport_protocol.is_empty()
+                && !(wanted.server_names.is_empty() && wanted.application_protocols.is_empty()));
+        if let Err(same) = index.add(&wanted, at) {
+            inner.push("filter_chain_match", format!("filter_chains[{}] takes the same connections", same.first));
+        }
+        chains.extend(compiler.chain(chain, &path, &mut inner).map(Arc::new));
+        problems.nest(&path, inner);
+    }
+    let default_chain = proto.default_filter_chain.as_ref().and_then(|chain| {
+        let mut inner = Problems::new();
+        if chain.filter_chain_match.as_ref().is_some_and(|wanted| *wanted != pb::listener::FilterChainMatch::default())
+        {
+            inner.push("filter_chain_match", "the default filter chain takes what no other takes: leave it out");
+        }
+        let compiled = compiler.chain(chain, "default_filter_chain", &mut inner);
+        problems.nest("default_filter_chain", inner);
+        compiled.map(Arc::new)
+    });
+    if proto.filter_chains.is_empty() && proto.default_filter_chain.is_none() {
+        problems.push("filter_chains", "one at least is needed");
+    }
+    if problems.len() > before {
+        return None;
+    }
+    let address = address?;
+    let Chains { sources, rds, .. } = compiler;
+    let name = if proto.name.is_empty() { address.to_string() } else { proto.name.clone() };
+    let listener = Listener {
+        name: name.into(),
+        address,
+        backlog: proto.tcp_backlog_size.map_or(BACKLOG, |size| size.value),
+        chains: chains.into(),
+        index,
+        default_chain,
+        // As in Envoy, it is added where chains cannot be told apart without it.
+        tls_inspector: inspects || needs_inspector,
+        inspect_timeout,
+        continue_on_timeout: proto.continue_on_listener_filters_timeout,
+        scope: cx.registry.scope(names::Listener, &*scope_name(proto, address)),
+        access_logs: access_logs.into(),
+        waits_for: waits_for(&sources),
+        warming_timeout: warming_timeout(&sources),
+    };
+    let mut references: Vec<_> = sources.into_iter().map(|source| source.reference).collect();
+    references.sort();
+    references.dedup();
+    Some(CompiledListener { listener: Arc::new(listener), references, rds })
+}
+
+/// Where it listens: an address of this machine, never a name.
+fn address(proto: Option<&pb::core::Address>, problems: &mut Problems) -> Option<SocketAddr> {
+    let Some(Address::SocketAddress(socket)) = proto.and_then(|address| address.address.as_ref()) else {
+        problems.push("address", "a socket_address is required");
+        return None;
+    };
+    if socket.protocol() != pb::core::socket_address::Protocol::Tcp {
+        problems.push("address.socket_address.protocol", "only TCP is supported");
+    }
+    let ip = socket.address.parse::<IpAddr>().map_err(|_| {
+        let reason = format!("{:?} is not an IP address, such as 0.0.0.0 or ::1", socket.address);
+        problems.push("address.socket_address.address", reason);
+    });
+    let port = match &socket.port_specifier {
+        Some(PortSpecifier::PortValue(port)) => u16::try_from(*port).map_err(|_| {
+            problems.push("address.socket_address.port_value", format!("{port} is more than 65535"));
+        }),
+        Some(PortSpecifier::NamedPort(_)) => {
+            problems.push("address.socket_address.named_port", "not supported; use port_value");
+            Err(())
+        }
+        None => {
+            problems.push("address.socket_address.port_value", "is required");
+            Err(())
+        }
+    };
+    Some(SocketAddr::new(ip.ok()?, port.ok()?))
+}
+
+/// Whether a tls_inspector is among them; there is no other one.
+fn listener_filters(protos: &[pb::listener::ListenerFilter], problems: &mut Problems) -> bool {
+    let mut inspects = false;
+    for (at, filter) in protos.iter().enumerate() {
+        let path = format!("listener_filters[{at}]");
+        match &filter.config_type {
+            Some(ListenerFilterType::TypedConfig(any)) if pb::is::<pb::tls_inspector::TlsInspector>(any) => {
+                inspects = true;
+            }
+            Some(ListenerFilterType::TypedConfig(any)) => problems.push(
+                format!("{path}.typed_config"),
+                format!("{} is not supported; the only listener filter is tls_inspector", pb::type_name(any)),
+            ),
+            Some(ListenerFilterType::ConfigDiscovery(_)) => {
+                problems.push(format!("{path}.config_discovery"), "not supported; use typed_config");
+            }
+            None => problems.push(format!("{path}.typed_config"), "is missing: it says which filter this is"),
+        }
+        if filter.filter_disabled.is_some() {
+            problems.push(format!("{path}.filter_disabled"), "not supported");
+        }
+    }
+    inspects
+}
+
+fn chain_match(proto: Option<&pb::listener::FilterChainMatch>, problems: &mut Problems) -> ChainMatch {
+    let Some(proto) = proto else { return ChainMatch::default() };
+    let unsupported = [
+        ("destination_port", proto.destination_port.is_some()),
+        ("prefix_ranges", !proto.prefix_ranges.is_empty()),
+        ("address_suffix", !proto.address_suffix.is_empty()),
+        ("suffix_len", proto.suffix_len.is_some()),
+        ("direct_source_prefix_ranges", !proto.direct_source_prefix_ranges.is_empty()),
+        ("source_type", proto.source_type != 0),
+        ("source_prefix_ranges", !proto.source_prefix_ranges.is_empty()),
+        ("source_ports", !proto.source_ports.is_empty()),
+    ];
+    for (field, _) in unsupported.into_iter().filter(|(_, set)| *set) {
+        let reason = "not supported: chains are told apart by server_names, transport_protocol, application_protocols";
+        problems.push(format!("filter_chain_match.{field}"), reason);
+    }
+    for (at, name) in proto.server_names.iter().enumerate() {
+        let rest = name.strip_prefix("*.").unwrap_or(name);
+        if name != "*" && (rest.is_empty() || rest.contains('*')) {
+            let reason = format!("{name:?}: a wildcard stands for whole labels at the front, as in *.example.com");
+            problems.push(format!("filter_chain_match.server_names[{at}]"), reason);
+        }
+    }
+    if !matches!(proto.transport_protocol.as_str(), "" | "tls" | "raw_buffer") {
+        let reason = format!("{:?} is not known; use tls or raw_buffer", proto.transport_protocol);
+        problems.push("filter_chain_match.transport_protocol", reason);
+    }
+    ChainMatch {
+        server_names: proto.server_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        transport_protocol: proto.transport_protocol.clone(),
+        application_protocols: proto.application_protocols.clone(),
+    }
+}
+
+/// What the chains of one listener have in common.
+struct Chains<'a> {
+    cx: &'a ListenerCx<'a>,
+    buffer_limit: usize,
+    names: HashSet<String>,
+    sources: Vec<Sourced>,
+    rds: Vec<(Arc<str>, Scope<names::Rds>)>,
+}
+
+impl Chains<'_> {
+    fn chain(&mut self, proto: &pb::listener::FilterChain, path: &str, problems: &mut Problems) -> Option<FilterChain> {
+        // Connections follow their chain by its name when the listener changes, so no two may share one.
+        let mut name = if proto.name.is_empty() { path.to_owned() } else { proto.name.clone() };
+        if !self.names.insert(name.clone()) {
+            name = format!("{name} ({path})");
+            self.names.insert(name.clone());
+        }
+        let manager = self.network_filter(&proto.filters, problems);
+        let mut inner = Problems::new();
+        let tls = compile_downstream_socket(proto.transport_socket.as_ref(), self.cx.tls, &mut inner);
+        self.secrets(proto.transport_socket.as_ref(), &mut inner);
+        problems.nest("transport_socket", inner);
+        let field = "transport_socket_connect_timeout";
+        let handshake_timeout =
+            duration_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
+        Some(FilterChain { name: name.into(), tls: tls?, handshake_timeout, manager: manager? })
+    }
+
+    /// The connection manager: there is no other network filter.
+    fn network_filter(
+        &mut self,
+        protos: &[pb::listener::Filter],
+        problems: &mut Problems,
+    ) -> Option<Arc<crate::snapshot::connection_manager::ConnectionManager>> {
+        let [filter] = protos else {
+            problems.push(
+                "filters",
+                format!("exactly one is supported, an HTTP connection manager; here are {}", protos.len()),
+            );
+            return None;
+        };
+        let mut inner = Problems::new();
+        let proto = match &filter.config_type {
+            Some(NetworkFilterType::TypedConfig(any)) if pb::is::<pb::hcm::HttpConnectionManager>(any) => {
+                pb::unpack::<pb::hcm::HttpConnectionManager>(any).map_err(|e| inner.push("", e.to_string())).ok()
+            }
+            Some(NetworkFilterType::TypedConfig(any)) => {
+                let found = pb::type_name(any);
+                inner.push("", format!("{found} is not supported; the only network filter is HttpConnectionManager"));
+                None
+            }
+            _ => {
+                inner.push("", "is missing: it says which filter this is");
+                None
+            }
+        };
+        let compiled =
+            proto.and_then(|proto| connection_manager::compile(&proto, self.buffer_limit, self.cx, &mut inner));
+        problems.nest("filters[0].typed_config", inner);
+        let compiled = compiled?;
+        if let Some((source, scope)) = compiled.rds {
+            self.rds.push((source.reference.name.as_str().into(), scope));
+            self.sources.push(source);
+        }
+        Some(compiled.manager)
+    }
+
+    /// Secrets that the transport socket names: those from files are waited for, the others have to be there.
+    fn secrets(&mut self, socket: Option<&pb::core::TransportSocket>, problems: &mut Problems) {
+        let mut sources = secrets(socket, self.cx.secret_exists, problems);
+        self.sources.append(&mut sources);
+    }
+}
+
+/// Secrets from files that a transport socket names; static ones have to be there.
+pub(in crate::snapshot) fn secrets(
+    socket: Option<&pb::core::TransportSocket>,
+    secret_exists: &dyn Fn(&str) -> bool,
+    problems: &mut Problems,
+) -> Vec<Sourced> {
+    let mut sources = Vec::new();
+    for sds in socket.map(sds_references).unwrap_or_default() {
+        match &sds.sds_config {
+            Some(config) => {
+                let mut inner = Problems::new();
+                sources.extend(sourced(Kind::Secret, &sds.name, Some(config), &mut inner));
+                problems.nest("typed_config.common_tls_context", inner);
+            }
+            None if (secret_exists)(&sds.name) => {}
+            None => problems.push(
+                "typed_config.common_tls_context",
+                format!("unknown secret '{}': add it to static_resources.secrets, or give sds_config", sds.name),
+            ),
+        }
+    }
+    sources
+}
+
+fn waits_for(sources: &[Sourced]) -> Box<[Awaited]> {
+    let mut awaited: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            let name = source.reference.name.as_str().into();
+            if source.reference.kind == Kind::Secret { Awaited::Secret(name) } else { Awaited::Routes(name) }
+        })
+        .collect();
+    awaited.sort();
+    awaited.dedup();
+    awaited.into()
+}
+
+/// The longest of all; `None`, which is for ever, is longer than any.
+fn warming_timeout(sources: &[Sourced]) -> Option<Duration> {
+    sources.iter().map(|source| source.timeout).reduce(|a, b| Some(a?.max(b?))).unwrap_or(Some(PATIENCE))
+}
+
+/// As Envoy: `stat_prefix`, else the address without colons.
+fn scope_name(proto: &pb::listener::Listener, address: SocketAddr) -> String {
+    let name = if proto.stat_prefix.is_empty() { &address.to_string() } else { &proto.stat_prefix };
+    name.replace(':', "_")
+}

@@ -2,6 +2,8 @@
 
 pub mod access_log;
 pub mod cluster;
+mod config_source;
+pub mod connection_manager;
 pub mod filter;
 pub mod listener;
 pub mod route;

@@ -1,0 +1,272 @@
+//! The resources of one kind: what is in force of each, and what was refused last.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use weir_xds::{Kind, Problem, Resource};
+
+use super::Problems;
+use super::update::{Rejected, Report, Update};
+
+/// The resources of one kind by name.
+#[derive(Debug)]
+pub(super) struct Collection<T> {
+    entries: BTreeMap<Arc<str>, Entry<T>>,
+    by_source: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+/// A resource; `good` and `refused` may both be there, never neither.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) source: Arc<str>,
+    pub(super) good: Option<Good<T>>,
+    pub(super) refused: Option<Refused>,
+}
+
+/// The version in force.
+#[derive(Debug)]
+pub(super) struct Good<T> {
+    hash: u64,
+    pub(super) bytes: Bytes,
+    pub(super) version: String,
+    /// Where it stands in its document, for problems that show later.
+    pub(super) path: String,
+    pub(super) since: SystemTime,
+    pub(super) value: T,
+    /// Its source still lists it.
+    listed: bool,
+    /// To be compiled again although it did not change: a file that it names did.
+    expired: bool,
+}
+
+/// The version that was refused last.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) resource: Resource,
+    pub(super) problems: Vec<Problem>,
+    pub(super) at: SystemTime,
+}
+
+/// A resource that compiled, before it is in force.
+#[derive(Debug)]
+pub(super) struct Candidate<T> {
+    pub(super) name: Arc<str>,
+    pub(super) source: Arc<str>,
+    pub(super) resource: Resource,
+    pub(super) value: T,
+}
+
+impl<T> Default for Collection<T> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), by_source: HashMap::new() }
+    }
+}
+
+impl<T> Collection<T> {
+    /// The version in force.
+    pub(super) fn good(&self, name: &str) -> Option<&Good<T>> {
+        self.entries.get(name)?.good.as_ref()
+    }
+
+    /// Whose the version in force is, and that version as it came; of an unknown name, an empty one.
+    pub(super) fn resource(&self, name: &str, kind: Kind) -> (Arc<str>, Resource) {
+        let entry = self.entries.get(name);
+        let good = entry.and_then(|entry| entry.good.as_ref());
+        let resource = Resource {
+            kind,
+            name: name.to_owned(),
+            bytes: good.map(|good| good.bytes.clone()).unwrap_or_default(),
+            path: good.map(|good| good.path.clone()).unwrap_or_default(),
+            version: good.map(|good| good.version.clone()).unwrap_or_default(),
+            problems: Vec::new(),
+        };
+        (entry.map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.source)), resource)
+    }
+
+    /// The same version, read again.
+    pub(super) fn renew(&mut self, name: &str, value: T, now: SystemTime) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if let Some(good) = &mut entry.good {
+            (good.value, good.since) = (value, now);
+            entry.refused = None;
+        }
+    }
+
+    /// Has the version in force compiled again with its next update.
+    pub(super) fn expire(&mut self, name: &str) {
+        if let Some(good) = self.entries.get_mut(name).and_then(|entry| entry.good.as_mut()) {
+            good.expired = true;
+        }
+    }
+
+    /// All versions in force, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Good<T>)> {
+        self.entries.iter().filter_map(|(name, entry)| Some((name, entry.good.as_ref()?)))
+    }
+
+    /// Everything, by name.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Entry<T>)> {
+        self.entries.iter()
+    }
+
+    /// Marks what the update does not list any more, and returns the names of it that were in force.
+    pub(super) fn unlist(&mut self, update: &Update) -> Vec<Arc<str>> {
+        // With a resource whose name could not be read, nothing can be said about what is missing.
+        if update.resources.iter().any(|r| r.name.is_empty() && !r.problems.is_empty()) {
+            return Vec::new();
+        }
+        let Some(known) = self.by_source.get(&update.source) else { return Vec::new() };
+        let listed: HashSet<&str> = update.resources.iter().map(|r| r.name.as_str()).collect();
+        let gone: Vec<Arc<str>> = known.iter().filter(|name| !listed.contains(&***name)).cloned().collect();
+        let mut in_force = Vec::with_capacity(gone.len());
+        for name in gone {
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            match &mut entry.good {
+                Some(good) => {
+                    good.listed = false;
+                    entry.refused = None;
+                    in_force.push(name);
+                }
+                None => drop(self.remove(&name)),
+            }
+        }
+        in_force
+    }
+
+    /// The versions in force that their source does not list any more.
+    pub(super) fn unlisted(&self) -> Vec<Arc<str>> {
+        self.all().filter(|(_, good)| !good.listed).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Takes one out, and returns what was in force.
+    pub(super) fn remove(&mut self, name: &str) -> Option<T> {
+        let entry = self.entries.remove(name)?;
+        if let Some(names) = self.by_source.get_mut(&entry.source) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_source.remove(&entry.source);
+            }
+        }
+        entry.good.map(|good| good.value)
+    }
+
+    /// Compiles what is new or changed; refuses what does not compile, what had problems before, and what another source
+    /// has.
+    pub(super) fn candidates(
+        &mut self,
+        update: Update,
+        report: &mut Report,
+        mut compile: impl FnMut(&Resource, Option<&T>, &mut Problems) -> Option<T>,
+    ) -> Vec<Candidate<T>> {
+        let mut candidates = Vec::new();
+        for resource in update.resources {
+            let name: Arc<str> = resource.name.as_str().into();
+            if let Some(reason) = self.unusable_name(&resource, &update.source) {
+                let problem = Problem { path: resource.path.clone(), line: None, reason };
+                let problems = resource.problems.iter().cloned().chain([problem]).collect();
+                let source = Arc::clone(&update.source);
+                let (kind, name) = (resource.kind, resource.name);
+                report.rejected.push(Rejected { kind, name, source, problems, kept: false });
+                continue;
+            }
+            if !resource.problems.is_empty() {
+                let problems = resource.problems.clone();
+                self.refuse(&update.source, resource, problems, report);
+                continue;
+            }
+            let hash = resource.content_hash();
+            if let Some(entry) = self.entries.get_mut(&name)
+                && let Some(good) = entry
+                    .good
+                    .as_mut()
+                    .filter(|good| !good.expired && good.hash == hash && good.bytes == resource.bytes)
+            {
+                good.listed = true;
+                good.path = resource.path;
+                entry.refused = None;
+                report.unchanged += 1;
+                continue;
+            }
+            let mut problems = Problems::new();
+            let previous = self.good(&name).map(|good| &good.value);
+            match compile(&resource, previous, &mut problems) {
+                Some(value) if problems.is_empty() => {
+                    candidates.push(Candidate { name, source: Arc::clone(&update.source), resource, value });
+                }
+                _ => {
+                    let problems = located(&resource.path, problems);
+                    self.refuse(&update.source, resource, problems, report);
+                }
+            }
+        }
+        candidates
+    }
+
+    fn unusable_name(&self, resource: &Resource, source: &Arc<str>) -> Option<String> {
+        if resource.name.is_empty() {
+            return Some(format!("a {} needs a name", resource.kind.word()));
+        }
+        let entry = self.entries.get(resource.name.as_str()).filter(|entry| entry.source != *source)?;
+        // What was never in force keeps no name from others.
+        entry.good.as_ref().map(|_| format!("the name {:?} is taken by {}", resource.name, entry.source))
+    }
+
+    /// Puts a candidate in force, and returns what was before.
+    pub(super) fn accept(&mut self, candidate: Candidate<T>, now: SystemTime, report: &mut Report) -> Option<T> {
+        let Candidate { name, source, resource, value } = candidate;
+        report.accepted += 1;
+        let hash = resource.content_hash();
+        let Resource { bytes, version, path, .. } = resource;
+        let good = Good { hash, bytes, version, path, since: now, value, listed: true, expired: false };
+        self.own(&name, &source);
+        let entry = Entry { source, good: Some(good), refused: None };
+        self.entries.insert(name, entry)?.good.map(|good| good.value)
+    }
+
+    /// Refuses a version; the one in force stays.
+    pub(super) fn refuse(
+        &mut self,
+        source: &Arc<str>,
+        resource: Resource,
+        problems: Vec<Problem>,
+        report: &mut Report,
+    ) {
+        let name: Arc<str> = resource.name.as_str().into();
+        let (kind, source) = (resource.kind, Arc::clone(source));
+        let refused = Some(Refused { resource, problems: problems.clone(), at: SystemTime::now() });
+        let kept = match self.entries.get_mut(&name) {
+            Some(entry) if entry.good.is_some() => {
+                entry.refused = refused;
+                if let Some(good) = &mut entry.good {
+                    good.listed = true;
+                }
+                true
+            }
+            _ => {
+                self.own(&name, &source);
+                self.entries.insert(Arc::clone(&name), Entry { source: Arc::clone(&source), good: None, refused });
+                false
+            }
+        };
+        report.rejected.push(Rejected { kind, name: (*name).to_owned(), source, problems, kept });
+    }
+
+    /// Notes whose it is.
+    fn own(&mut self, name: &Arc<str>, source: &Arc<str>) {
+        if let Some(before) = self.entries.get(name).filter(|entry| entry.source != *source)
+            && let Some(names) = self.by_source.get_mut(&before.source)
+        {
+            names.remove(name);
+        }
+        self.by_source.entry(Arc::clone(source)).or_default().insert(Arc::clone(name));
+    }
+}
+
+/// Problems with paths from the top of the document.
+pub(super) fn located(path: &str, problems: Problems) -> Vec<Problem> {
+    let mut all = Problems::new();
+    all.nest(path, problems);
+    all.into_vec().into_iter().map(|p| Problem { path: p.path, line: None, reason: p.reason }).collect()
+}

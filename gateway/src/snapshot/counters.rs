@@ -1,0 +1,154 @@
+//! What is counted of publications.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use weir_xds::{Kind, content_hash};
+
+use super::collection::Collection;
+use super::compile::listener::CompiledListener;
+use super::update::STATIC;
+use crate::cluster::Cluster;
+use crate::telemetry::metrics::names::{self, cds, cluster, cluster_manager, lds, listener_manager, rds, sds, weir};
+use crate::telemetry::metrics::{Registry, Scope};
+
+/// The control thread's place among the workers.
+const CONTROL: usize = 0;
+
+/// Scopes of the configuration as a whole.
+#[derive(Debug)]
+pub(super) struct Counters {
+    listeners: Scope<names::ListenerManager>,
+    lds: Scope<names::Lds>,
+    clusters: Scope<names::ClusterManager>,
+    cds: Scope<names::Cds>,
+    weir: Scope<names::Weir>,
+    /// By name of the secret.
+    secrets: HashMap<Arc<str>, Scope<names::Sds>>,
+}
+
+impl Counters {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            listeners: registry.scope(names::ListenerManager, ""),
+            lds: registry.scope(names::Lds, ""),
+            clusters: registry.scope(names::ClusterManager, ""),
+            cds: registry.scope(names::Cds, ""),
+            weir: registry.scope(names::Weir, ""),
+            secrets: HashMap::new(),
+        }
+    }
+
+    /// An update of a source was taken, or a part of it was refused.
+    pub(super) fn source(&self, kind: Kind, source: &str, version: &str, accepted: bool) {
+        if source == STATIC {
+            return;
+        }
+        let version = content_hash(version.as_bytes());
+        match kind {
+            Kind::Listener => {
+                self.lds.inc(lds::UPDATE_ATTEMPT);
+                self.lds.inc(if accepted { lds::UPDATE_SUCCESS } else { lds::UPDATE_REJECTED });
+                if accepted {
+                    self.lds.set(lds::UPDATE_TIME, now_ms());
+                    self.lds.set(lds::VERSION, version);
+                }
+            }
+            Kind::Cluster => {
+                self.cds.inc(cds::UPDATE_ATTEMPT);
+                self.cds.inc(if accepted { cds::UPDATE_SUCCESS } else { cds::UPDATE_REJECTED });
+                if accepted {
+                    self.cds.set(cds::UPDATE_TIME, now_ms());
+                    self.cds.set(cds::VERSION, version);
+                }
+            }
+            // Counted for each resource.
+            Kind::Route | Kind::Endpoint | Kind::Secret | Kind::Extension => {}
+        }
+    }
+
+    /// A route configuration came, for all listeners that name it.
+    pub(super) fn routes(&self, listeners: &Collection<CompiledListener>, name: &str, accepted: bool) {
+        let users = listeners.all().flat_map(|(_, good)| &good.value.rds).filter(|(of, _)| **of == *name);
+        for (_, scope) in users {
+            scope.inc(rds::UPDATE_ATTEMPT);
+            scope.inc(if accepted { rds::UPDATE_SUCCESS } else { rds::UPDATE_REJECTED });
+            if accepted {
+                scope.inc(rds::CONFIG_RELOAD);
+                scope.set(rds::CONFIG_RELOAD_TIME_MS, now_ms());
+                scope.set(rds::UPDATE_TIME, now_ms());
+            }
+        }
+    }
+
+    /// A secret came.
+    pub(super) fn secret(&mut self, registry: &Registry, name: &str, accepted: bool) {
+        let scope = self.sds(registry, name);
+        scope.inc(sds::UPDATE_ATTEMPT);
+        scope.inc(if accepted { sds::UPDATE_SUCCESS } else { sds::UPDATE_REJECTED });
+        if accepted {
+            scope.set(sds::UPDATE_TIME, now_ms());
+        }
+    }
+
+    /// A secret's files changed, and cannot be used.
+    pub(super) fn key_rotation_failed(&mut self, registry: &Registry, name: &str) {
+        self.sds(registry, name).inc(sds::KEY_ROTATION_FAILED);
+    }
+
+    pub(super) fn secret_removed(&mut self, name: &str) {
+        self.secrets.remove(name);
+    }
+
+    fn sds(&mut self, registry: &Registry, name: &str) -> &Scope<names::Sds> {
+        self.secrets.entry(name.into()).or_insert_with(|| registry.scope(names::Sds, name))
+    }
+
+    /// A cluster's endpoints came.
+    pub(super) fn endpoints(&self, cluster: &Arc<Cluster>) {
+        let metrics = cluster.runtime.metrics();
+        metrics.inc(cluster::UPDATE_ATTEMPT);
+        metrics.inc(cluster::UPDATE_SUCCESS);
+        metrics.inc(cluster::MEMBERSHIP_CHANGE);
+        cluster.publish_gauges();
+    }
+
+    pub(super) fn cluster(&self, cluster: &Cluster, known: bool) {
+        self.clusters.inc(if known { cluster_manager::CLUSTER_MODIFIED } else { cluster_manager::CLUSTER_ADDED });
+        cluster.publish_gauges();
+    }
+
+    pub(super) fn cluster_removed(&self) {
+        self.clusters.inc(cluster_manager::CLUSTER_REMOVED);
+    }
+
+    pub(super) fn listener(&self, known: bool) {
+        let id = if known { listener_manager::LISTENER_MODIFIED } else { listener_manager::LISTENER_ADDED };
+        self.listeners.inc(id);
+    }
+
+    pub(super) fn listener_removed(&self) {
+        self.listeners.inc(listener_manager::LISTENER_REMOVED);
+    }
+
+    pub(super) fn totals(&self, clusters: usize, listeners: usize) {
+        self.clusters.set(cluster_manager::ACTIVE_CLUSTERS, clusters as u64);
+        self.listeners.set(listener_manager::TOTAL_LISTENERS_ACTIVE, listeners as u64);
+    }
+
+    pub(super) fn publication(&self, took: Duration, version: u64, published: bool, rejected: usize) {
+        if published {
+            self.weir.inc(weir::SNAPSHOT_PUBLISHED);
+            self.weir.set(weir::SNAPSHOT_VERSION, version);
+        }
+        self.weir.add(weir::RESOURCE_REJECTED, rejected as u64);
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.weir.chunk(CONTROL).record(weir::SNAPSHOT_COMPILE_MS, milliseconds);
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

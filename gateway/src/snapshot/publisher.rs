@@ -1,0 +1,501 @@
+//! The one writer of configuration: takes what sources have, compiles what changed, swaps one pointer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use prost::Message;
+use weir_xds::{Kind, Problem, Resource, pb};
+
+use super::collection::{Candidate, Collection};
+use super::compile::cluster::{ClusterCx, compile_assignment, compile_cluster, eds_reference};
+use super::compile::connection_manager::compile_routes;
+use super::compile::listener::{CompiledListener, ListenerCx, compile_listener, secrets};
+use super::compile::secret::compile_secret;
+use super::compile::transport_socket::TlsCx;
+use super::counters::Counters;
+use super::listener::Awaited;
+use super::snapshot::{RouteConfig, Snapshot};
+use super::store::SnapshotStore;
+use super::update::{Reference, Rejected, Report, STATIC, Update};
+use super::{Problems, dump};
+use crate::cluster::{Assignment, Cluster, ClusterTable};
+use crate::plugin::Plugins;
+use crate::telemetry::access_log::Sinks;
+use crate::telemetry::metrics::Registry;
+use crate::tls::secret::Loaded;
+use crate::tls::{Secrets, TicketStore};
+
+/// What the publisher builds with; all of it lives as long as the process.
+#[derive(Clone, Debug)]
+pub struct PublisherSettings {
+    /// Where metrics are.
+    pub registry: Arc<Registry>,
+    /// Loads Wasm filters.
+    pub plugins: Arc<Plugins>,
+    /// Where access logs go; [`Sinks::dry`] to check a configuration.
+    pub access_logs: Arc<Sinks>,
+}
+
+/// The one writer of configuration. Belongs to the control thread: compiling takes long.
+///
+/// Each resource stands alone: one that cannot be used is refused with reasons, and its last good version stays. What did
+/// not change is reused as it is.
+#[derive(Debug)]
+pub struct Publisher {
+    pub(super) settings: PublisherSettings,
+    pub(super) tls_secrets: Secrets,
+    pub(super) tickets: Arc<TicketStore>,
+    pub(super) secrets: Collection<Arc<Loaded>>,
+    pub(super) endpoints: Collection<Assignment>,
+    pub(super) clusters: Collection<NamedCluster>,
+    pub(super) routes: Collection<Arc<RouteConfig>>,
+    pub(super) listeners: Collection<CompiledListener>,
+    /// The clusters in force.
+    pub(super) table: ClusterTable,
+    /// Which clusters take the assignment of a service.
+    eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    pub(super) counters: Counters,
+    store: Arc<SnapshotStore>,
+    /// Snapshots that somebody may still hold: freed here, never by a worker.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// A cluster with what it names; the cluster itself is in the table.
+#[derive(Debug)]
+pub(super) struct NamedCluster {
+    eds_service: Option<Arc<str>>,
+    pub(super) references: Vec<Reference>,
+    /// Only until it is accepted.
+    compiled: Option<Arc<Cluster>>,
+}
+
+/// What of the snapshot has to be built anew.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) clusters: bool,
+    pub(super) routes: bool,
+    pub(super) listeners: bool,
+}
+
+/// What is named comes before what names it.
+const ORDER: [Kind; 6] = [Kind::Secret, Kind::Endpoint, Kind::Cluster, Kind::Route, Kind::Listener, Kind::Extension];
+
+impl Publisher {
+    /// A publisher that puts snapshots into `store`, of which it is the only writer.
+    pub fn new(settings: PublisherSettings, store: Arc<SnapshotStore>) -> Self {
+        let counters = Counters::new(&settings.registry);
+        Self {
+            settings,
+            tls_secrets: Secrets::default(),
+            tickets: Arc::default(),
+            secrets: Collection::default(),
+            endpoints: Collection::default(),
+            clusters: Collection::default(),
+            routes: Collection::default(),
+            listeners: Collection::default(),
+            table: ClusterTable::new(),
+            eds_clusters: HashMap::new(),
+            counters,
+            store,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Takes what sources have now, and makes it the newest snapshot as far as it can be used.
+    pub fn publish(&mut self, updates: Vec<Update>) -> Report {
+        let started = Instant::now();
+        let mut report = Report::default();
+        let mut changed = Changed::default();
+        let mut rest = updates;
+        for kind in ORDER {
+            let (mine, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|update| update.kind == kind);
+            rest = others;
+            for update in mine {
+                let (source, before) = (Arc::clone(&update.source), report.rejected.len());
+                let version = update.resources.first().map(|r| r.version.clone()).unwrap_or_default();
+                match kind {
+                    Kind::Secret => self.take_secrets(update, &mut report),
+                    Kind::Endpoint => changed.clusters |= self.take_endpoints(update, &mut report),
+                    Kind::Cluster => changed.clusters |= self.take_clusters(update, &mut report),
+                    Kind::Route => changed.routes |= self.take_routes(update, &mut report),
+                    Kind::Listener => changed.listeners |= self.take_listeners(update, &mut report),
+                    Kind::Extension => refuse_extensions(update, &mut report),
+                }
+                self.counters.source(kind, &source, &version, report.rejected.len() == before);
+            }
+        }
+        self.retry(&mut report, &mut changed);
+        changed.routes |= self.drop_unnamed(&mut report);
+        self.swap(&changed);
+        self.conclude(started, &report, &changed);
+        report
+    }
+
+    /// A source whose document cannot be used as a whole: all that it had stays.
+    pub fn refuse(&mut self, source: &Arc<str>, kind: Kind, problems: Vec<Problem>) -> Report {
+        let started = Instant::now();
+        let rejected = Rejected { kind, name: String::new(), source: Arc::clone(source), problems, kept: true };
+        let report = Report { rejected: vec![rejected], ..Report::default() };
+        self.counters.source(kind, source, "", false);
+        self.conclude(started, &report, &Changed::default());
+        report
+    }
+
+    /// Resources in files that listeners and clusters in force name; sorted, each once.
+    pub fn references(&self) -> Vec<Reference> {
+        let listeners = self.listeners.all().flat_map(|(_, good)| &good.value.references);
+        let clusters = self.clusters.all().flat_map(|(_, good)| &good.value.references);
+        let all: BTreeSet<&Reference> = listeners.chain(clusters).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// What a listener still waits for; empty if it may listen.
+    pub fn awaited(&self, listener: &str) -> Vec<Awaited> {
+        let Some(good) = self.listeners.good(listener) else { return Vec::new() };
+        let missing = |awaited: &&Awaited| match awaited {
+            Awaited::Routes(name) => self.routes.good(name).is_none(),
+            Awaited::Secret(name) => self.secrets.good(name).is_none(),
+        };
+        good.value.listener.waits_for.iter().filter(missing).cloned().collect()
+    }
+
+    /// Secrets in use, by name.
+    pub fn secrets(&self) -> &Secrets {
+        &self.tls_secrets
+    }
+
+    /// The store that snapshots go to.
+    pub fn store(&self) -> &Arc<SnapshotStore> {
+        &self.store
+    }
+
+    /// Frees old snapshots that nobody holds any more; to be called now and then. Says how many are still held.
+    pub fn free_retired(&mut self) -> usize {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.len()
+    }
+
+    /// Everything there is, for `/config_dump`.
+    pub fn dump(&self) -> Vec<dump::DumpEntry> {
+        dump::dump(self)
+    }
+
+    fn take_secrets(&mut self, update: Update, report: &mut Report) {
+        self.secrets.unlist(&update);
+        let (before, source) = (report.rejected.len(), Arc::clone(&update.source));
+        let candidates = self.secrets.candidates(update, report, |resource, _, problems| {
+            compile_secret(&decode::<pb::tls::Secret>(resource, problems)?, problems)
+        });
+        let now = SystemTime::now();
+        for candidate in candidates {
+            if *candidate.source != *STATIC {
+                self.counters.secret(&self.settings.registry, &candidate.name, true);
+            }
+            self.tls_secrets.publish(&candidate.name, Arc::clone(&candidate.value));
+            self.secrets.accept(candidate, now, report);
+        }
+        for rejected in report.rejected.iter().skip(before).filter(|_| *source != *STATIC) {
+            self.counters.secret(&self.settings.registry, &rejected.name, false);
+        }
+    }
+
+    fn take_endpoints(&mut self, update: Update, report: &mut Report) -> bool {
+        self.endpoints.unlist(&update);
+        let candidates = self.endpoints.candidates(update, report, |resource, _, problems| {
+            compile_assignment(&decode::<pb::endpoint::ClusterLoadAssignment>(resource, problems)?, problems)
+        });
+        let (now, mut changed) = (SystemTime::now(), false);
+        for candidate in candidates {
+            for name in self.eds_clusters.get(&candidate.name).into_iter().flatten() {
+                let Some(cluster) = self.table.find(name) else { continue };
+                let cluster = Arc::new(cluster.with_assignment(candidate.value.clone()));
+                self.counters.endpoints(&cluster);
+                self.table.insert(cluster);
+                changed = true;
+            }
+            self.endpoints.accept(candidate, now, report);
+        }
+        changed
+    }
+
+    fn take_clusters(&mut self, update: Update, report: &mut Report) -> bool {
+        let gone = self.clusters.unlist(&update);
+        let mut changed = !gone.is_empty();
+        for name in gone {
+            report.removed += 1;
+            self.counters.cluster_removed();
+            self.table.remove(&name);
+            let removed = self.clusters.remove(&name);
+            self.unlink(&name, removed.as_ref());
+        }
+        let (registry, table, endpoints) = (&self.settings.registry, &self.table, &self.endpoints);
+        let secrets_known = &self.secrets;
+        let tls = TlsCx { secrets: &self.tls_secrets, tickets: &self.tickets };
+        let candidates = self.clusters.candidates(update, report, |resource, _, problems| {
+            let proto = decode::<pb::cluster::Cluster>(resource, problems)?;
+            let eds = eds_reference(&proto);
+            let assignment = eds.as_ref().and_then(|eds| endpoints.good(&eds.name)).map(|good| &good.value);
+            let previous = table.find(&resource.name).map(|cluster| &**cluster);
+            let compiled = compile_cluster(&proto, ClusterCx { registry, tls, assignment, previous }, problems);
+            let mut inner = Problems::new();
+            let exists = |name: &str| secrets_known.good(name).is_some();
+            let sources = secrets(proto.transport_socket.as_ref(), &exists, &mut inner);
+            problems.nest("transport_socket", inner);
+            let references = eds.into_iter().chain(sources.into_iter().map(|source| source.reference)).collect();
+            let compiled = compiled?;
+            let eds_service = compiled.config.eds_service.clone();
+            Some(NamedCluster { eds_service, references, compiled: Some(compiled) })
+        });
+        let now = SystemTime::now();
+        for mut candidate in candidates {
+            let Some(cluster) = candidate.value.compiled.take() else { continue };
+            changed = true;
+            self.counters.cluster(&cluster, self.table.insert(Arc::clone(&cluster)).is_some());
+            let (name, service) = (Arc::clone(&candidate.name), candidate.value.eds_service.clone());
+            let before = self.clusters.accept(candidate, now, report);
+            self.unlink(&name, before.as_ref());
+            if let Some(service) = service {
+                self.eds_clusters.entry(service).or_default().insert(name);
+            }
+        }
+        changed
+    }
+
+    /// Forgets that a cluster took the assignment of a service.
+    fn unlink(&mut self, name: &Arc<str>, cluster: Option<&NamedCluster>) {
+        let Some(service) = cluster.and_then(|cluster| cluster.eds_service.as_ref()) else { return };
+        if let Some(names) = self.eds_clusters.get_mut(service) {
+            names.remove(name);
+            if names.is_empty() {
+                self.eds_clusters.remove(service);
+            }
+        }
+    }
+
+    fn take_routes(&mut self, update: Update, report: &mut Report) -> bool {
+        self.routes.unlist(&update);
+        self.compile_route_configs(update, report)
+    }
+
+    fn compile_route_configs(&mut self, update: Update, report: &mut Report) -> bool {
+        let before = report.rejected.len();
+        let table = &self.table;
+        let candidates = self.routes.candidates(update, report, |resource, _, problems| {
+            let proto = decode::<pb::route::RouteConfiguration>(resource, problems)?;
+            compile_routes(&proto, false, &|name| table.find(name).is_some(), problems).map(Arc::new)
+        });
+        let (now, changed) = (SystemTime::now(), !candidates.is_empty());
+        for candidate in candidates {
+            self.counters.routes(&self.listeners, &candidate.name, true);
+            self.routes.accept(candidate, now, report);
+        }
+        for rejected in report.rejected.iter().skip(before) {
+            self.counters.routes(&self.listeners, &rejected.name, false);
+        }
+        changed
+    }
+
+    fn take_listeners(&mut self, update: Update, report: &mut Report) -> bool {
+        let gone = self.listeners.unlist(&update);
+        let removed = !gone.is_empty();
+        for name in gone {
+            report.removed += 1;
+            self.counters.listener_removed();
+            self.listeners.remove(&name);
+        }
+        self.compile_listeners(update, report) || removed
+    }
+
+    pub(super) fn compile_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
+        name_by_address(&mut update.resources);
+        let Self { settings, tls_secrets, tickets, secrets, table, listeners, .. } = self;
+        let cx = ListenerCx {
+            registry: &settings.registry,
+            plugins: &settings.plugins,
+            access_logs: &settings.access_logs,
+            tls: TlsCx { secrets: tls_secrets, tickets },
+            cluster_exists: &|name| table.find(name).is_some(),
+            secret_exists: &|name| secrets.good(name).is_some(),
+        };
+        let candidates = listeners.candidates(update, report, |resource, _, problems| {
+            compile_listener(&decode::<pb::listener::Listener>(resource, problems)?, &cx, problems)
+        });
+        let candidates = self.without_conflicts(candidates, report);
+        let (now, changed) = (SystemTime::now(), !candidates.is_empty());
+        for candidate in candidates {
+            let before = self.listeners.accept(candidate, now, report);
+            self.counters.listener(before.is_some());
+        }
+        changed
+    }
+
+    /// Refuses candidates whose address another listener has: of two the first in order keeps it.
+    fn without_conflicts(
+        &mut self,
+        mut candidates: Vec<Candidate<CompiledListener>>,
+        report: &mut Report,
+    ) -> Vec<Candidate<CompiledListener>> {
+        loop {
+            let pending: HashSet<&Arc<str>> = candidates.iter().map(|c| &c.name).collect();
+            let kept = self.listeners.all().filter(|(name, _)| !pending.contains(name));
+            let mut taken: HashMap<_, Arc<str>> =
+                kept.map(|(name, good)| (good.value.listener.address, Arc::clone(name))).collect();
+            let conflict = candidates.iter().enumerate().find_map(|(at, candidate)| {
+                let address = candidate.value.listener.address;
+                // Port 0 is another port for each.
+                if address.port() == 0 {
+                    return None;
+                }
+                let by = taken.insert(address, Arc::clone(&candidate.name))?;
+                Some((at, format!("{address} is taken by listener {by:?}")))
+            });
+            let Some((at, reason)) = conflict else { return candidates };
+            let Candidate { source, resource, .. } = candidates.remove(at);
+            let path = format!("{}.address", resource.path);
+            let path = path.strip_prefix('.').unwrap_or(&path).to_owned();
+            // What stays in force of this listener may in turn be in another's way: look again.
+            self.listeners.refuse(&source, resource, vec![Problem { path, line: None, reason }], report);
+        }
+    }
+
+    /// Compiles again what was refused before and may be right now that something it names has come.
+    fn retry(&mut self, report: &mut Report, changed: &mut Changed) {
+        if !changed.clusters {
+            return;
+        }
+        let tried: HashSet<(Kind, String)> = report.rejected.iter().map(|r| (r.kind, r.name.clone())).collect();
+        for (source, resource) in refused(&self.routes, &tried) {
+            changed.routes |= self.retry_one(source, resource, report, Self::compile_route_configs);
+        }
+        for (source, resource) in refused(&self.listeners, &tried) {
+            changed.listeners |= self.retry_one(source, resource, report, Self::compile_listeners);
+        }
+    }
+
+    /// A resource that is still refused was reported then.
+    fn retry_one(
+        &mut self,
+        source: Arc<str>,
+        resource: Resource,
+        report: &mut Report,
+        take: fn(&mut Self, Update, &mut Report) -> bool,
+    ) -> bool {
+        let mut again = Report::default();
+        let update = Update { source, kind: resource.kind, resources: vec![resource] };
+        let changed = take(self, update, &mut again);
+        report.accepted += again.accepted;
+        changed
+    }
+
+    /// Takes out what neither its source lists nor anything names. Says whether routes are among it.
+    fn drop_unnamed(&mut self, report: &mut Report) -> bool {
+        let (secrets, endpoints, routes) = (self.secrets.unlisted(), self.endpoints.unlisted(), self.routes.unlisted());
+        if secrets.is_empty() && endpoints.is_empty() && routes.is_empty() {
+            return false;
+        }
+        let named: HashSet<(Kind, String)> = self.references().into_iter().map(|r| (r.kind, r.name)).collect();
+        let unnamed = |kind: Kind, names: Vec<Arc<str>>| {
+            names.into_iter().filter(|name| !named.contains(&(kind, name.to_string()))).collect::<Vec<_>>()
+        };
+        for name in unnamed(Kind::Secret, secrets) {
+            self.tls_secrets.remove(&name);
+            self.counters.secret_removed(&name);
+            self.secrets.remove(&name);
+            report.removed += 1;
+        }
+        for name in unnamed(Kind::Endpoint, endpoints) {
+            self.endpoints.remove(&name);
+            report.removed += 1;
+        }
+        let routes = unnamed(Kind::Route, routes);
+        for name in &routes {
+            self.routes.remove(name);
+            report.removed += 1;
+        }
+        !routes.is_empty()
+    }
+
+    /// Makes the next snapshot of what is in force, if anything of it changed.
+    pub(super) fn swap(&mut self, changed: &Changed) {
+        self.free_retired();
+        if !(changed.clusters || changed.routes || changed.listeners) {
+            return;
+        }
+        let mut next = Snapshot::clone(&self.store.load());
+        next.version += 1;
+        if changed.clusters {
+            next.clusters = self.table.clone();
+        }
+        if changed.routes {
+            let all = self.routes.all().map(|(name, good)| (Arc::clone(name), Arc::clone(&good.value)));
+            next.routes = Arc::new(all.collect());
+        }
+        if changed.listeners {
+            let all = self.listeners.all().map(|(_, good)| &good.value.listener);
+            let all: BTreeMap<_, _> = all.map(|l| (Arc::clone(&l.name), Arc::clone(l))).collect();
+            next.listeners = Arc::new(all);
+        }
+        self.retired.push(self.store.swap(Arc::new(next)));
+    }
+
+    /// Tells what was done.
+    pub(super) fn conclude(&self, started: Instant, report: &Report, changed: &Changed) {
+        let version = self.store.load().version;
+        let published = changed.clusters || changed.routes || changed.listeners;
+        self.counters.publication(started.elapsed(), version, published, report.rejected.len());
+        self.counters.totals(self.table.len(), self.listeners.all().count());
+        for rejected in &report.rejected {
+            let reasons: Vec<_> = rejected.problems.iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                target: "config",
+                kind = rejected.kind.word(),
+                name = rejected.name,
+                source = &*rejected.source,
+                last_good_kept = rejected.kept,
+                "rejected: {}",
+                reasons.join("; ")
+            );
+        }
+        let Report { accepted, unchanged, removed, rejected } = report;
+        tracing::info!(target: "config", version, accepted, unchanged, removed, rejected = rejected.len(), "published");
+    }
+}
+
+/// The message of a resource.
+pub(super) fn decode<M: Message + Default>(resource: &Resource, problems: &mut Problems) -> Option<M> {
+    M::decode(resource.bytes.clone()).map_err(|e| problems.push("", format!("malformed: {e}"))).ok()
+}
+
+/// Versions that were refused before this publication.
+fn refused<T>(collection: &Collection<T>, tried: &HashSet<(Kind, String)>) -> Vec<(Arc<str>, Resource)> {
+    let all = collection.entries().filter_map(|(_, entry)| Some((entry, &entry.refused.as_ref()?.resource)));
+    // Problems of reading stay what they are.
+    all.filter(|(_, r)| r.problems.is_empty() && !tried.contains(&(r.kind, r.name.clone())))
+        .map(|(entry, resource)| (Arc::clone(&entry.source), resource.clone()))
+        .collect()
+}
+
+/// A listener without a name goes by its address.
+fn name_by_address(resources: &mut [Resource]) {
+    for resource in resources.iter_mut().filter(|r| r.name.is_empty() && r.problems.is_empty()) {
+        use pb::core::{address::Address, socket_address::PortSpecifier::PortValue};
+        let proto = pb::listener::Listener::decode(resource.bytes.clone()).unwrap_or_default();
+        if let Some(Address::SocketAddress(socket)) = proto.address.and_then(|address| address.address)
+            && let (Ok(ip), Some(PortValue(port))) = (socket.address.parse(), socket.port_specifier)
+        {
+            let port = u16::try_from(port).unwrap_or_default();
+            resource.name = std::net::SocketAddr::new(ip, port).to_string();
+        }
+    }
+}
+
+fn refuse_extensions(update: Update, report: &mut Report) {
+    for resource in update.resources {
+        let reason = "filters over ECDS are not supported: configure them in the connection manager".to_owned();
+        let problem = Problem { path: resource.path, line: None, reason };
+        let problems = resource.problems.into_iter().chain([problem]).collect();
+        let (kind, name, source) = (resource.kind, resource.name, Arc::clone(&update.source));
+        report.rejected.push(Rejected { kind, name, source, problems, kept: false });
+    }
+}
