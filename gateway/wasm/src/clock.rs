@@ -230,9 +230,7 @@ mod tests {
     use super::*;
 
     fn ticker() -> Ticker {
-        let mut config = wasmtime::Config::new();
-        config.epoch_interruption(true);
-        Ticker::start(wasmtime::Engine::new(&config).unwrap()).unwrap()
+        Ticker::start(wasmtime::Engine::new(&crate::engine::config()).unwrap()).unwrap()
     }
 
     fn wait_until(what: impl Fn() -> bool) {

@@ -109,7 +109,8 @@ impl Engine {
     }
 }
 
-fn config() -> Config {
+/// Settings of every engine.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)

@@ -106,7 +106,8 @@ impl<H: Host> Plugin<H> {
         let limits = &self.settings.limits;
         let engine = self.module.engine();
         let runner = engine.ticker().runner();
-        let mut store = Store::new(engine.wasmtime(), State::new(host, Arc::clone(&self.settings)));
+        let state = State::new(host, Arc::clone(&self.settings), self.module.abi_version());
+        let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut caller| {
             caller.data_mut().deadline.tick()?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Memory, TypedFunc};
 
-use crate::abi::{LogLevel, Status};
+use crate::abi::{AbiVersion, LogLevel, Status};
 use crate::clock::Deadline;
 use crate::host::{ContextId, Host};
 use crate::limits::Limiter;
@@ -16,6 +16,7 @@ use crate::plugin::PluginSettings;
 pub(crate) struct State<H> {
     pub(crate) host: H,
     pub(crate) settings: Arc<PluginSettings>,
+    pub(crate) abi: AbiVersion,
     /// The context that host calls are about.
     pub(crate) context: ContextId,
     pub(crate) phase: Phase,
@@ -27,6 +28,8 @@ pub(crate) struct State<H> {
     /// What a host call gives to the guest; kept for its memory.
     pub(crate) scratch: Vec<u8>,
     pub(crate) pairs: PairsBuffer,
+    /// What the guest writes to its standard output; kept for its memory.
+    pub(crate) line: Vec<u8>,
     /// The last message of this call at error level or above.
     pub(crate) last_error: Option<String>,
     /// Zero of the guest's monotonic clock.
@@ -67,9 +70,10 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const LAST_ERROR_BYTES: usize = 1024;
 
 impl<H: Host> State<H> {
-    pub(crate) fn new(host: H, settings: Arc<PluginSettings>) -> Self {
+    pub(crate) fn new(host: H, settings: Arc<PluginSettings>, abi: AbiVersion) -> Self {
         Self {
             host,
+            abi,
             context: 0,
             phase: Phase::Starting,
             memory: None,
@@ -78,6 +82,7 @@ impl<H: Host> State<H> {
             deadline: Deadline::new(),
             scratch: Vec::new(),
             pairs: PairsBuffer::new(),
+            line: Vec::new(),
             last_error: None,
             started: Instant::now(),
             warnings: Vec::new(),

@@ -187,24 +187,25 @@ fn write<H: Host>(caller: Caller<'_, State<H>>, fd: u32, pieces: u32, count: u32
         if count > WRITE_PIECES {
             return Ok(INVALID);
         }
-        state.scratch.clear();
+        // Not `scratch`: the guest's allocator may write a line while something lies there to be given to the guest.
+        let mut message = std::mem::take(&mut state.line);
+        message.clear();
         let mut written = 0_u32;
         for piece in 0..count {
             let at = piece.checked_mul(8).and_then(|offset| pieces.checked_add(offset));
             let at = at.ok_or(Status::InvalidMemoryAccess)?;
             let len = guest.read_u32(at.checked_add(4).ok_or(Status::InvalidMemoryAccess)?)?;
             let bytes = guest.bytes(guest.read_u32(at)?, len)?;
-            let room = WRITE_BYTES.saturating_sub(state.scratch.len());
-            state.scratch.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            let room = WRITE_BYTES.saturating_sub(message.len());
+            message.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
             written = written.saturating_add(len);
         }
         guest.write_u32(written_out, written)?;
-        let message = std::mem::take(&mut state.scratch);
         let line = message.strip_suffix(b"\n").unwrap_or(&message);
         if !line.is_empty() {
             state.log(level, line);
         }
-        state.scratch = message;
+        state.line = message;
         Ok(SUCCESS)
     })
 }

@@ -3,7 +3,7 @@
 use wasmtime::{Caller, Result};
 
 use super::ENV;
-use crate::abi::{MapType, Status};
+use crate::abi::{AbiVersion, MapType, Status};
 use crate::host::{ContextId, Host};
 use crate::link::{Fault, HostCall, Imports};
 use crate::memory::{Gift, give, split};
@@ -39,7 +39,12 @@ fn value<H: Host>(
     VALUE.run(caller, |caller| {
         let (guest, state) = split(caller)?;
         state.scratch.clear();
-        state.host.header(state.context, map_type(map)?, guest.bytes(name, name_len)?, &mut state.scratch)?;
+        let name = guest.bytes(name, name_len)?;
+        match state.host.header(state.context, map_type(map)?, name, &mut state.scratch) {
+            // To guests of ABI 0.1.0 a field that is not there is an empty one.
+            Err(Status::NotFound) if state.abi == AbiVersion::V0_1_0 => state.scratch.clear(),
+            other => other?,
+        }
         give(caller, Gift::Bytes, at_out, len_out)
     })
 }
