@@ -8,6 +8,7 @@ pub mod config;
 pub mod header_ops;
 pub mod hosts;
 pub mod matcher;
+mod path_index;
 pub mod paths;
 pub mod pattern;
 pub mod radix;

@@ -1,17 +1,13 @@
 //! From a path to the first route in order that matches it.
 //!
-//! Envoy tries routes one after the other and takes the first that matches. The index gives the same answer without
-//! trying them all: each way of matching a path is a table whose entries list the ranks (positions) of routes, and only
-//! routes whose path matches are looked at.
+//! Envoy tries routes one after the other and takes the first that matches. So does [`Paths`] for a few routes, which is
+//! fastest and smallest; for more an index gives the same answer without trying them all.
 
-use std::collections::HashMap;
+use super::path_index::{PathIndex, PathIndexBuilder};
+use super::pattern::Pattern;
 
-use foldhash::fast::RandomState;
-use regex::bytes::{RegexSet, RegexSetBuilder};
-use smallvec::SmallVec;
-
-use super::pattern::{Pattern, SIZE_LIMIT};
-use super::radix::Radix;
+/// Up to so many routes are tried one after the other.
+const FEW: usize = 8;
 
 /// How a route matches the path (without query).
 #[derive(Clone, Debug)]
@@ -26,187 +22,74 @@ pub enum PathMatch {
     Regex(Pattern),
 }
 
-/// Paths on their way into a [`PathIndex`]; ranks are given in growing order.
-#[derive(Debug, Default)]
-pub struct PathIndexBuilder {
-    exact: [Lists; 2],
-    prefix: [Lists; 2],
-    separated: [Lists; 2],
-    patterns: Vec<(Pattern, u32)>,
-}
-
-type Lists = HashMap<Box<[u8]>, List, RandomState>;
-
-/// Ranks of routes with the same path.
-#[derive(Debug, Default)]
-struct List {
-    ranks: Vec<u32>,
-    /// The last one matches whatever the request: none behind it can be reached.
-    closed: bool,
-}
-
-/// The routes of one virtual host by path. The second of each pair is for routes that ignore case.
-#[derive(Debug, Default)]
-pub struct PathIndex {
-    exact: [HashMap<Box<[u8]>, Ranks, RandomState>; 2],
-    prefix: [Radix; 2],
-    /// What a prefix leads to: its routes, and those that want a slash or the end behind it.
-    prefixes: Vec<[Ranks; 2]>,
-    ranks: Vec<u32>,
-    patterns: Vec<PatternSet>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Ranks {
-    start: u32,
-    end: u32,
-}
-
-/// Patterns that are searched for together, in one pass over the path.
+/// The paths of a virtual host's routes.
 #[derive(Debug)]
-struct PatternSet {
-    set: RegexSet,
-    ranks: Box<[u32]>,
+pub(super) enum Paths {
+    Few(Box<[FewPath]>),
+    Indexed(Box<PathIndex>),
 }
 
-impl PathIndexBuilder {
-    /// Adds the route at `rank`. `unconditional` says that it has no condition beside its path.
-    pub fn add(&mut self, path: PathMatch, case_sensitive: bool, rank: u32, unconditional: bool) {
-        let fold = usize::from(!case_sensitive);
-        let (lists, mut key) = match path {
-            PathMatch::Exact(key) => (&mut self.exact, key),
-            PathMatch::Prefix(key) => (&mut self.prefix, key),
-            PathMatch::SeparatedPrefix(key) => (&mut self.separated, key),
-            PathMatch::Regex(pattern) => return self.patterns.push((pattern, rank)),
-        };
-        if !case_sensitive {
-            key.make_ascii_lowercase();
-        }
-        // `fold` is 0 or 1, an index of both halves.
-        let list = lists[fold].entry(key).or_default();
-        if !list.closed {
-            list.ranks.push(rank);
-            list.closed = unconditional;
-        }
-    }
-
-    /// The finished index.
-    pub fn build(self) -> PathIndex {
-        let mut index = PathIndex::default();
-        let [exact, exact_folded] = self.exact;
-        index.exact = [index.place_exact(exact), index.place_exact(exact_folded)];
-        let ([prefix, prefix_folded], [separated, separated_folded]) = (self.prefix, self.separated);
-        index.prefix = [index.place_prefixes(prefix, separated), index.place_prefixes(prefix_folded, separated_folded)];
-        add_sets(&self.patterns, SIZE_LIMIT, &mut index.patterns);
-        index.patterns.sort_by_key(|set| set.ranks.first().copied());
-        index.ranks.shrink_to_fit();
-        index.prefixes.shrink_to_fit();
-        index
-    }
+/// A path as it is compared.
+#[derive(Debug)]
+pub(super) enum FewPath {
+    Prefix(Box<[u8]>),
+    Exact(Box<[u8]>),
+    SeparatedPrefix(Box<[u8]>),
+    PrefixFolded(Box<[u8]>),
+    ExactFolded(Box<[u8]>),
+    SeparatedPrefixFolded(Box<[u8]>),
+    Regex(Box<Pattern>),
 }
 
-impl PathIndex {
-    /// The lowest rank whose path matches `path` (no query in it) and for which `passes`. Allocates only if there are
-    /// patterns and none of the other routes that match stands before them.
+impl Paths {
+    /// The paths of routes in order: whether their case counts, and whether they are the route's only condition.
+    pub(super) fn new(routes: Vec<(PathMatch, bool, bool)>) -> Self {
+        if routes.len() <= FEW {
+            return Self::Few(routes.into_iter().map(|(path, sensitive, _)| FewPath::new(path, sensitive)).collect());
+        }
+        let mut index = PathIndexBuilder::default();
+        for (rank, (path, sensitive, unconditional)) in (0..).zip(routes) {
+            index.add(path, sensitive, rank, unconditional);
+        }
+        Self::Indexed(Box::new(index.build()))
+    }
+
+    /// The lowest rank whose path matches `path` (no query in it) and for which `passes`.
     #[inline]
-    pub fn first(&self, path: &[u8], mut passes: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut best = u32::MAX;
-        let mut consider = |ranks: Ranks| {
-            for &rank in self.ranks.get(ranks.start as usize..ranks.end as usize).unwrap_or_default() {
-                if rank >= best {
-                    return;
-                }
-                if passes(rank) {
-                    best = rank;
-                    return;
-                }
-            }
-        };
-        let [exact, exact_folded] = &self.exact;
-        if !exact.is_empty()
-            && let Some(&ranks) = exact.get(path)
-        {
-            consider(ranks);
+    pub(super) fn first(&self, path: &[u8], mut passes: impl FnMut(u32) -> bool) -> Option<u32> {
+        match self {
+            Self::Few(paths) => (0..).zip(paths).find(|(rank, few)| few.matches(path) && passes(*rank)).map(|(r, _)| r),
+            Self::Indexed(index) => index.first(path, passes),
         }
-        if !exact_folded.is_empty() {
-            let mut lower: SmallVec<[u8; 256]> = SmallVec::from_slice(path);
-            lower.make_ascii_lowercase();
-            if let Some(&ranks) = exact_folded.get(lower.as_slice()) {
-                consider(ranks);
-            }
-        }
-        let mut reached = |value: u32, len: usize| {
-            let Some(&[plain, separated]) = self.prefixes.get(value as usize) else { return };
-            consider(plain);
-            if path.get(len).is_none_or(|&next| next == b'/') {
-                consider(separated);
-            }
-        };
-        let [prefix, prefix_folded] = &self.prefix;
-        prefix.prefixes(path, &mut reached);
-        prefix_folded.prefixes_folded(path, &mut reached);
-        for patterns in &self.patterns {
-            if patterns.ranks.first().is_none_or(|&lowest| lowest >= best) {
-                break;
-            }
-            for at in &patterns.set.matches(path) {
-                match patterns.ranks.get(at) {
-                    Some(&rank) if rank < best => {
-                        if passes(rank) {
-                            best = rank;
-                            break;
-                        }
-                    }
-                    _ => break,
-                }
-            }
-        }
-        (best != u32::MAX).then_some(best)
-    }
-
-    fn place(&mut self, list: List) -> Ranks {
-        let start = self.ranks.len() as u32;
-        self.ranks.extend(list.ranks);
-        Ranks { start, end: self.ranks.len() as u32 }
-    }
-
-    fn place_exact(&mut self, lists: Lists) -> HashMap<Box<[u8]>, Ranks, RandomState> {
-        lists.into_iter().map(|(key, list)| (key, self.place(list))).collect()
-    }
-
-    fn place_prefixes(&mut self, plain: Lists, mut separated: Lists) -> Radix {
-        let mut keys = Vec::with_capacity(plain.len() + separated.len());
-        for (key, list) in plain {
-            let both = [self.place(list), separated.remove(&key).map(|list| self.place(list)).unwrap_or_default()];
-            keys.push((key, self.prefixes.len() as u32));
-            self.prefixes.push(both);
-        }
-        for (key, list) in separated {
-            let both = [Ranks::default(), self.place(list)];
-            keys.push((key, self.prefixes.len() as u32));
-            self.prefixes.push(both);
-        }
-        Radix::build(keys)
     }
 }
 
-/// One set of all patterns, or, if that grows too large to compile, sets of halves. A pattern by itself compiles:
-/// `Pattern` was made that way.
-fn add_sets(patterns: &[(Pattern, u32)], limit: usize, sets: &mut Vec<PatternSet>) {
-    if patterns.is_empty() {
-        return;
-    }
-    let built = RegexSetBuilder::new(patterns.iter().map(|(pattern, _)| pattern.anchored()))
-        .size_limit(limit.saturating_mul(2))
-        .build();
-    match built {
-        Ok(set) => sets.push(PatternSet { set, ranks: patterns.iter().map(|(_, rank)| *rank).collect() }),
-        Err(_) if patterns.len() > 1 => {
-            let (front, back) = patterns.split_at(patterns.len() / 2);
-            add_sets(front, limit, sets);
-            add_sets(back, limit, sets);
+impl FewPath {
+    fn new(path: PathMatch, case_sensitive: bool) -> Self {
+        match (path, case_sensitive) {
+            (PathMatch::Prefix(key), true) => Self::Prefix(key),
+            (PathMatch::Prefix(key), false) => Self::PrefixFolded(key),
+            (PathMatch::Exact(key), true) => Self::Exact(key),
+            (PathMatch::Exact(key), false) => Self::ExactFolded(key),
+            (PathMatch::SeparatedPrefix(key), true) => Self::SeparatedPrefix(key),
+            (PathMatch::SeparatedPrefix(key), false) => Self::SeparatedPrefixFolded(key),
+            (PathMatch::Regex(pattern), _) => Self::Regex(Box::new(pattern)),
         }
-        Err(_) => {}
+    }
+
+    #[inline]
+    fn matches(&self, path: &[u8]) -> bool {
+        let separated = |key: &[u8]| path.get(key.len()).is_none_or(|&next| next == b'/');
+        let start = |key: &[u8]| path.get(..key.len()).is_some_and(|start| start.eq_ignore_ascii_case(key));
+        match self {
+            Self::Prefix(key) => path.starts_with(key),
+            Self::Exact(key) => *path == **key,
+            Self::SeparatedPrefix(key) => path.starts_with(key) && separated(key),
+            Self::PrefixFolded(key) => start(key),
+            Self::ExactFolded(key) => path.eq_ignore_ascii_case(key),
+            Self::SeparatedPrefixFolded(key) => start(key) && separated(key),
+            Self::Regex(pattern) => pattern.is_match(path),
+        }
     }
 }
 
@@ -262,6 +145,7 @@ mod tests {
             "prefix /sep",
             "path /a/b/c",
             "regex .*/end",
+            "regex /re/.*/end",
             "prefix /a",
             "path /re/12",
             "prefix /",
@@ -295,40 +179,23 @@ mod tests {
             "/never",
         ];
         for conditional in [false, true] {
-            let mut builder = PathIndexBuilder::default();
+            let (mut indexed, mut few) = (PathIndexBuilder::default(), Vec::new());
             for (rank, route) in (0..).zip(routes) {
                 let (path, sensitive) = spec(route);
-                builder.add(path, sensitive, rank, !conditional);
+                indexed.add(path.clone(), sensitive, rank, !conditional);
+                few.push(FewPath::new(path, sensitive));
             }
-            let index = builder.build();
+            let both = [Paths::Indexed(Box::new(indexed.build())), Paths::Few(few.into())];
             // Every single route switched off, and pairs, in the conditional case.
             for path in paths {
                 for off in 0..if conditional { 256 } else { 1 } {
                     let passes = |rank: u32| !conditional || (rank != off % 16 && rank != off / 16);
-                    assert_eq!(index.first(path.as_bytes(), passes), scan(&routes, path, passes), "{path} {off}");
+                    let want = scan(&routes, path, passes);
+                    for paths in &both {
+                        assert_eq!(paths.first(path.as_bytes(), passes), want, "{path} {off} {paths:?}");
+                    }
                 }
             }
         }
-    }
-
-    #[test]
-    fn many_conditional_routes_of_one_path_keep_their_order() {
-        let mut builder = PathIndexBuilder::default();
-        for rank in 0..10 {
-            builder.add(PathMatch::Prefix(b"/".as_slice().into()), true, rank, rank == 8);
-        }
-        let index = builder.build();
-        assert_eq!(index.first(b"/x", |rank| rank >= 5), Some(5));
-        assert_eq!(index.first(b"/x", |rank| rank == 8), Some(8));
-        assert_eq!(index.first(b"/x", |rank| rank == 9), None, "hidden behind 8");
-    }
-
-    #[test]
-    fn patterns_too_large_for_one_set_are_split() {
-        let patterns: Vec<_> = (0..40).map(|n| (Pattern::parse(&format!("/{n}/[a-z]{{9}}")).unwrap(), n)).collect();
-        let mut index = PathIndex::default();
-        add_sets(&patterns, 4096, &mut index.patterns);
-        assert!(index.patterns.len() > 1);
-        assert_eq!(index.first(b"/39/abcdefghi", |_| true), Some(39));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::re2;
+use super::re2::{self, Translated};
 
 /// Bytes that a compiled pattern may take: RE2's own default (`max_mem`).
 pub const SIZE_LIMIT: usize = 8 << 20;
@@ -54,15 +54,17 @@ pub enum PatternError {
 pub struct Pattern {
     source: Arc<str>,
     anchored: Arc<str>,
+    prefix: Arc<str>,
     regex: Regex,
 }
 
 impl Pattern {
     /// Compiles `pattern`.
     pub fn parse(pattern: &str) -> Result<Self, PatternError> {
-        let anchored = format!("^(?:{})$", translate(pattern)?);
-        let regex = compile(pattern, &anchored)?;
-        Ok(Self { source: pattern.into(), anchored: anchored.into(), regex })
+        let Translated { pattern: translated, prefix } = translate(pattern)?;
+        let anchored = format!("^(?:{translated})$");
+        let regex = compile(pattern, &anchored, SIZE_LIMIT)?;
+        Ok(Self { source: pattern.into(), anchored: anchored.into(), prefix: prefix.into(), regex })
     }
 
     /// Whether all of `text` matches.
@@ -74,6 +76,11 @@ impl Pattern {
     /// As configured.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// What every text that matches starts with, as far as it is plain to see.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// In the regex crate's syntax, anchored at both ends.
@@ -98,7 +105,7 @@ enum Part {
 impl Substitution {
     /// Compiles `pattern`; in `substitution`, `\1` stands for its first group, `\0` for the whole match.
     pub fn parse(pattern: &str, substitution: &str) -> Result<Self, PatternError> {
-        let regex = compile(pattern, &translate(pattern)?)?;
+        let regex = compile(pattern, &translate(pattern)?.pattern, SIZE_LIMIT)?;
         let parts = parse_parts(substitution)?;
         let groups = regex.captures_len() - 1;
         let highest = parts.iter().filter_map(|part| if let Part::Group(n) = part { Some(*n) } else { None }).max();
@@ -163,12 +170,12 @@ fn parse_parts(substitution: &str) -> Result<Vec<Part>, PatternError> {
     Ok(parts)
 }
 
-fn translate(pattern: &str) -> Result<String, PatternError> {
+fn translate(pattern: &str) -> Result<Translated, PatternError> {
     re2::translate(pattern).map_err(|reason| PatternError::Syntax { pattern: pattern.to_owned(), reason })
 }
 
-fn compile(pattern: &str, translated: &str) -> Result<Regex, PatternError> {
-    RegexBuilder::new(translated).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
+fn compile(pattern: &str, translated: &str, limit: usize) -> Result<Regex, PatternError> {
+    RegexBuilder::new(translated).size_limit(limit).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => PatternError::TooLarge { pattern: pattern.to_owned(), limit },
         other => PatternError::Syntax { pattern: pattern.to_owned(), reason: last_line(&other.to_string()) },
     })
@@ -213,7 +220,7 @@ mod tests {
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap_err().to_string(), want);
         }
-        let large = Pattern::parse("(a{1000}){900}").unwrap_err();
+        let large = compile("a{1000}", "a{1000}", 1000).unwrap_err();
         assert!(matches!(large, PatternError::TooLarge { .. }), "{large}");
         let group = Substitution::parse("(a)", r"\2").unwrap_err();
         assert_eq!(group.to_string(), r"substitution '\2' uses group 2, but regex '(a)' has 1");

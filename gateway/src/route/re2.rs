@@ -7,17 +7,33 @@
 
 use std::fmt::Write;
 
-/// The pattern in the regex crate's syntax, or what RE2 has against it, in its words.
-pub(super) fn translate(pattern: &str) -> Result<String, String> {
-    let mut translator =
-        Translator { rest: pattern, out: String::with_capacity(pattern.len() + 16), depth: 0, repeated: None };
+/// A pattern in the regex crate's syntax.
+#[derive(Debug)]
+pub(super) struct Translated {
+    pub(super) pattern: String,
+    /// What every text that it matches as a whole starts with; may be empty, may be less than all of that.
+    pub(super) prefix: String,
+}
+
+/// The translation, or what RE2 has against the pattern, in its words.
+pub(super) fn translate(pattern: &str) -> Result<Translated, String> {
+    let mut translator = Translator {
+        rest: pattern,
+        out: String::with_capacity(pattern.len() + 16),
+        depth: 0,
+        repeated: None,
+        prefix: String::new(),
+        in_prefix: true,
+        alternatives: false,
+    };
     while !translator.rest.is_empty() {
         translator.item()?;
     }
     if translator.depth > 0 {
         return Err("missing closing )".to_owned());
     }
-    Ok(translator.out)
+    let prefix = if translator.alternatives { String::new() } else { translator.prefix };
+    Ok(Translated { pattern: translator.out, prefix })
 }
 
 struct Translator<'a> {
@@ -26,6 +42,11 @@ struct Translator<'a> {
     depth: usize,
     /// Where the repetition that was just read starts: RE2 refuses to repeat it again.
     repeated: Option<&'a str>,
+    prefix: String,
+    /// Only plain characters have come so far.
+    in_prefix: bool,
+    /// There is a `|` outside of all groups.
+    alternatives: bool,
 }
 
 impl<'a> Translator<'a> {
@@ -41,26 +62,56 @@ impl<'a> Translator<'a> {
                     }
                     return self.repetition(start, text);
                 }
-                None => self.out.push_str(r"\{"),
+                None => {
+                    self.out.push_str(r"\{");
+                    self.literal('{');
+                }
             },
-            '(' => self.open_group()?,
+            '(' => {
+                self.in_prefix = false;
+                self.open_group()?;
+            }
             ')' => {
                 self.depth = self.depth.checked_sub(1).ok_or("unexpected )")?;
                 self.out.push(')');
             }
-            '[' => self.class(start)?,
+            '[' => {
+                self.in_prefix = false;
+                self.class(start)?;
+            }
             '\\' => self.escape(start)?,
             ']' | '}' => {
                 self.out.push('\\');
                 self.out.push(c);
+                self.literal(c);
             }
-            other => self.out.push(other),
+            // Where it stands it says nothing: the whole text has to match.
+            '^' if self.out.is_empty() => self.out.push('^'),
+            '.' | '^' | '$' | '|' => {
+                self.in_prefix = false;
+                self.alternatives |= c == '|' && self.depth == 0;
+                self.out.push(c);
+            }
+            other => {
+                self.out.push(other);
+                self.literal(other);
+            }
         }
         self.repeated = None;
         Ok(())
     }
 
+    fn literal(&mut self, c: char) {
+        if self.in_prefix {
+            self.prefix.push(c);
+        }
+    }
+
     fn repetition(&mut self, start: &'a str, text: &str) -> Result<(), String> {
+        // What is repeated may be missing.
+        if std::mem::take(&mut self.in_prefix) {
+            self.prefix.pop();
+        }
         if let Some(before) = self.repeated {
             let both = before.len() - self.rest.len();
             return Err(format!("bad repetition operator: {}", before.get(..both).unwrap_or(before)));
@@ -126,6 +177,8 @@ impl<'a> Translator<'a> {
 
     fn escape(&mut self, start: &'a str) -> Result<(), String> {
         let Some(c) = self.rest.chars().next() else { return Err("trailing \\".to_owned()) };
+        self.in_prefix &=
+            !matches!(c, 'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'b' | 'B' | 'A' | 'z' | 'C' | 'Q' | 'p' | 'P');
         match c {
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
                 self.next();
@@ -154,6 +207,7 @@ impl<'a> Translator<'a> {
             _ => {
                 let literal = self.character(start)?;
                 self.out.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+                self.literal(literal);
             }
         }
         Ok(())
@@ -399,6 +453,29 @@ mod tests {
         }
         let byte = Pattern::parse(r"\C").unwrap();
         assert!(byte.is_match(b"\xff") && !Pattern::parse(".").unwrap().is_match(b"\xff"));
+    }
+
+    #[test]
+    fn knows_what_every_match_starts_with() {
+        for (pattern, prefix) in [
+            ("/a/b", "/a/b"),
+            ("^/a/b$", "/a/b"),
+            ("/a/.*", "/a/"),
+            ("/ab*", "/a"),
+            ("/ab+", "/a"),
+            ("/ab{2}", "/a"),
+            ("/a{,2}b", "/a{,2}b"),
+            (r"/a\.b\d", "/a.b"),
+            ("/a/(b|c)", "/a/"),
+            ("/a|/b", ""),
+            ("/é?x", "/"),
+            ("(?i)/a", ""),
+            ("/a(?i)b", "/a"),
+            ("[/]a", ""),
+            ("", ""),
+        ] {
+            assert_eq!(super::translate(pattern).unwrap().prefix, prefix, "{pattern}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::hosts::{DuplicateDomain, HostIndex, HostIndexBuilder, without_port};
 use super::matcher::{Conditions, MatchInput};
 pub use super::paths::PathMatch;
-use super::paths::{PathIndex, PathIndexBuilder};
+use super::paths::Paths;
 
 /// Virtual hosts carrying `H` and their routes carrying `R`.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct MatchOptions {
 #[derive(Debug)]
 struct Host<H, R> {
     value: H,
-    paths: PathIndex,
+    paths: Paths,
     routes: Box<[Entry<R>]>,
 }
 
@@ -77,14 +77,14 @@ impl RouteTableBuilder {
 
 impl<H, R> Host<H, R> {
     fn build(spec: HostSpec<H, R>) -> Self {
-        let mut paths = PathIndexBuilder::default();
+        let mut paths = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
-        for (rank, route) in (0..).zip(spec.routes) {
+        for route in spec.routes {
             let conditions = (!route.conditions.is_empty()).then(|| Box::new(route.conditions));
-            paths.add(route.path, route.case_sensitive, rank, conditions.is_none());
+            paths.push((route.path, route.case_sensitive, conditions.is_none()));
             routes.push(Entry { conditions, value: route.value });
         }
-        Self { value: spec.value, paths: paths.build(), routes: routes.into_boxed_slice() }
+        Self { value: spec.value, paths: Paths::new(paths), routes: routes.into_boxed_slice() }
     }
 }
 
