@@ -21,5 +21,5 @@ pub use config::{FailurePolicy, PluginConfig, RestartBackoff};
 pub use filter::WasmFilter;
 pub use load::{LoadError, Plugin, Plugins};
 pub use properties::Node;
-pub use weir_wasm::{EngineSettings, Limits};
+pub use weir_wasm::{Allocation, EngineSettings, Limits};
 pub use worker::WorkerPlugins;

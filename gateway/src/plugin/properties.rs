@@ -244,3 +244,108 @@ fn legacy_flags(info: &StreamInfo) -> u64 {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::filter::testing::stream;
+    use crate::http::ResponseHead;
+    use crate::telemetry::ResponseFlags;
+
+    fn identity() -> Identity {
+        let metadata = json!({"NAME": "edge", "N": 2, "deep": {"list": ["a", true]}});
+        let node = Node { id: "id".into(), cluster: "c".into(), metadata };
+        Identity {
+            name: "plugin".into(),
+            root_id: "root".into(),
+            vm_id: "vm".into(),
+            node: Arc::new(node),
+            clears_route_on_write: false,
+        }
+    }
+
+    fn read(state: &StreamState, path: &str) -> Option<Vec<u8>> {
+        let raw = path.replace('/', "\0");
+        let mut out = Vec::new();
+        of_stream(state, &identity(), PropertyPath::new(raw.as_bytes()), &mut out)?;
+        Some(out)
+    }
+
+    #[test]
+    fn properties_have_envoys_names_and_forms() {
+        let stream = stream();
+        let mut state = stream.edit();
+        state.request.path = "/p?q=1".into();
+        state.request.headers = [("x-a", "1"), ("x-a", "2"), ("content-length", "12")].into_iter().collect();
+        let mut head = ResponseHead::new(404);
+        head.headers.append("grpc-status", "7");
+        state.response = Some(head);
+        state.info.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
+        state.info.details = "why".into();
+        state.info.route = Some("r".into());
+        state.info.cluster = Some("backend".into());
+        state.info.attempts = 3;
+        state.info.upstream_remote = Some("127.0.0.9:90".parse().unwrap());
+        state.info.upstream_tx_first = Some(state.info.start);
+        state.info.upstream_rx_first = Some(state.info.start + Duration::from_micros(5));
+        state.info.metadata.push(("ns".into(), json!({"k": "v"})));
+
+        let number = |value: u64| value.to_le_bytes().to_vec();
+        for (path, expected) in [
+            ("request/url_path", b"/p".to_vec()),
+            ("request/query", b"q=1".to_vec()),
+            ("request/headers/x-a", b"1,2".to_vec()),
+            ("request/headers/:method", b"GET".to_vec()),
+            ("request/protocol", b"HTTP/1.1".to_vec()),
+            ("request/size", number(12)),
+            ("response/code", number(404)),
+            ("response/code_details", b"why".to_vec()),
+            ("response/flags", number(0x100)),
+            ("response/grpc_status", number(7)),
+            ("response/backend_latency", number(5000)),
+            ("source/address", b"127.0.0.1:1".to_vec()),
+            ("destination/port", number(2)),
+            ("connection/id", number(7)),
+            ("connection/mtls", vec![0]),
+            ("upstream/address", b"127.0.0.9:90".to_vec()),
+            ("upstream/request_attempt_count", number(3)),
+            ("xds/route_name", b"r".to_vec()),
+            ("cluster_name", b"backend".to_vec()),
+            ("metadata/filter_metadata/ns/k", b"v".to_vec()),
+            ("plugin_name", b"plugin".to_vec()),
+            ("plugin_root_id", b"root".to_vec()),
+            ("plugin_vm_id", b"vm".to_vec()),
+            ("node/id", b"id".to_vec()),
+            ("node/metadata/NAME", b"edge".to_vec()),
+            ("node/metadata/N", 2.0f64.to_le_bytes().to_vec()),
+            ("xds/node/metadata/deep/list/1", vec![1]),
+        ] {
+            assert_eq!(read(&state, path).as_deref(), Some(&expected[..]), "{path}");
+        }
+        let names = "request request/what request/headers/none request/duration response/trailers connection/tls_version \
+                     upstream/tls_version node/metadata/none nothing metadata/filter_metadata/none";
+        for path in names.split_whitespace() {
+            assert_eq!(read(&state, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_can_be_read_and_is_bounded() {
+        let stream = stream();
+        let mut state = stream.edit();
+        let path = PropertyPath::new(b"my\0key");
+        set(&mut state.info, path, b"one").unwrap();
+        set(&mut state.info, path, b"two").unwrap();
+        assert_eq!(read(&state, "my/key").as_deref(), Some(&b"two"[..]));
+        assert_eq!(read(&state, "filter_state/wasm.my/key").as_deref(), Some(&b"two"[..]));
+        assert_eq!(state.info.filter_state.len(), 1);
+        assert_eq!(set(&mut state.info, path, &vec![0; MAX_FILTER_STATE]), Err(Status::BadArgument));
+    }
+}
