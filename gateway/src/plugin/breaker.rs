@@ -13,6 +13,9 @@ const BURST: f64 = 20.0;
 /// Starts that come back each second.
 const REFILL_PER_SECOND: f64 = 10.0;
 
+/// A start that takes so long counts as one more.
+const SLOW_START: Duration = Duration::from_millis(5);
+
 /// One for each plugin and worker.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -57,6 +60,11 @@ impl Breaker {
         Permit::OpensFor(self.open(now))
     }
 
+    /// A start took that long: while it does, the worker serves nobody.
+    pub(super) fn charge(&mut self, took: Duration) {
+        self.starts -= took.as_secs_f64() / SLOW_START.as_secs_f64();
+    }
+
     /// A start failed: the next one would too.
     pub(super) fn start_failed(&mut self, now: Instant) -> Duration {
         self.open(now)
@@ -95,6 +103,15 @@ mod tests {
         let later = again + 10 * second;
         assert_eq!(breaker.permit(later), Permit::Yes);
         assert_eq!(breaker.start_failed(later), second);
+    }
+
+    #[test]
+    fn slow_starts_count_for_more() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(RestartBackoff::default(), now);
+        assert_eq!(breaker.permit(now), Permit::Yes);
+        breaker.charge(Duration::from_millis(500));
+        assert_eq!(breaker.permit(now), Permit::OpensFor(Duration::from_secs(1)));
     }
 
     #[test]

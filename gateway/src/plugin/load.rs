@@ -48,8 +48,14 @@ pub enum LoadError {
     Start(#[from] StartError),
 }
 
-/// A plugin that has started once, with success: workers make their instances from it.
+/// A plugin that has started once, with success. Snapshots hold it: with the last of them its instances go.
 pub struct Plugin {
+    pub(super) core: Arc<Core>,
+}
+
+/// What workers make their instances from. They hold this and not the plugin, so that it is known when no snapshot has
+/// it any more.
+pub(super) struct Core {
     pub(super) id: u64,
     pub(super) config: PluginConfig,
     pub(super) identity: Arc<Identity>,
@@ -102,7 +108,8 @@ impl Plugins {
         let exports = rehearsal.exports();
         drop(rehearsal);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let plugin = Arc::new(Plugin { id, config, identity, inner, exports, metrics });
+        let core = Arc::new(Core { id, config, identity, inner, exports, metrics });
+        let plugin = Arc::new(Plugin { core });
         let mut loaded = self.lock();
         loaded.sweep();
         loaded.plugins.insert(key, Arc::downgrade(&plugin));
@@ -146,28 +153,31 @@ impl Loaded {
 impl Plugin {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.config.name
+        &self.core.config.name
     }
 
     /// SHA-256 of its module.
     pub fn digest(&self) -> [u8; 32] {
-        self.inner.module().digest()
+        self.core.inner.module().digest()
     }
 
     /// The file that its module came from: when it changes, the plugin has to be loaded again.
     pub fn file(&self) -> Option<&Path> {
-        self.config.file.as_deref()
+        self.core.config.file.as_deref()
     }
 
     /// Its configuration.
     pub fn config(&self) -> &PluginConfig {
-        &self.config
+        &self.core.config
     }
 }
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.config.name).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.core.config.name)
+            .field("id", &self.core.id)
+            .finish_non_exhaustive()
     }
 }
 

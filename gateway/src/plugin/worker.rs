@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
@@ -12,7 +12,7 @@ use super::breaker::{Breaker, Permit};
 use super::config::FailurePolicy;
 use super::filter::{WasmFilter, failure_reply};
 use super::host::{Bridge, ROOT};
-use super::load::{Plugin, count_start};
+use super::load::{Core, Plugin, count_start};
 use crate::filter::{Effect, FilterId};
 use crate::telemetry::metrics::{
     Scope,
@@ -29,7 +29,9 @@ pub struct WorkerPlugins {
 /// A plugin on this worker.
 pub(super) struct Slot {
     worker: usize,
-    plugin: Arc<Plugin>,
+    plugin: Arc<Core>,
+    /// Alive while a snapshot has the plugin.
+    published: Weak<Plugin>,
     running: RefCell<Option<Rc<Running>>>,
     breaker: RefCell<Breaker>,
     /// As the gauge of the breaker says.
@@ -62,8 +64,7 @@ impl WorkerPlugins {
 
     /// Drops the instances of plugins that no snapshot has any more. Streams inside of one keep it to their end.
     pub fn sweep(&self) {
-        // The slot itself has one.
-        self.slots.borrow_mut().retain(|_, slot| Arc::strong_count(&slot.plugin) > 1);
+        self.slots.borrow_mut().retain(|_, slot| slot.published.strong_count() > 0);
     }
 
     /// Name of each plugin with an instance here, bytes of the instance's memory, streams inside of it.
@@ -73,31 +74,32 @@ impl WorkerPlugins {
             let running = slot.running.borrow().clone()?;
             let mut instance = running.instance.try_borrow_mut().ok()?;
             let streams = instance.host_mut().contexts.len();
-            Some((slot.plugin.name().to_owned(), instance.memory_bytes(), streams))
+            Some((slot.plugin.config.name.clone(), instance.memory_bytes(), streams))
         });
         shown.collect()
     }
 
     fn slot(&self, plugin: &Arc<Plugin>) -> Rc<Slot> {
-        if let Some(slot) = self.slots.borrow().get(&plugin.id) {
+        if let Some(slot) = self.slots.borrow().get(&plugin.core.id) {
             return Rc::clone(slot);
         }
         self.sweep();
         let slot = Rc::new(Slot {
             worker: self.worker,
-            plugin: Arc::clone(plugin),
+            plugin: Arc::clone(&plugin.core),
+            published: Arc::downgrade(plugin),
             running: RefCell::new(None),
-            breaker: RefCell::new(Breaker::new(plugin.config.restart, Instant::now())),
+            breaker: RefCell::new(Breaker::new(plugin.core.config.restart, Instant::now())),
             breaker_open: Cell::new(false),
             trap_log: RefCell::default(),
         });
-        self.slots.borrow_mut().insert(plugin.id, Rc::clone(&slot));
+        self.slots.borrow_mut().insert(plugin.core.id, Rc::clone(&slot));
         slot
     }
 }
 
 impl Slot {
-    pub(super) fn plugin(&self) -> &Plugin {
+    pub(super) fn plugin(&self) -> &Core {
         &self.plugin
     }
 
@@ -139,11 +141,13 @@ impl Slot {
         let bridge = Bridge::new(Arc::clone(&self.plugin.identity), metrics.clone(), self.worker);
         let began = Instant::now();
         let started = self.plugin.inner.start(bridge);
+        let took = began.elapsed();
+        self.breaker.borrow_mut().charge(took);
         count_start(metrics, self.worker, started.is_ok());
         match started {
             Ok(instance) => {
-                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                metrics.chunk(self.worker).record(wasm::START_US, took);
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                metrics.chunk(self.worker).record(wasm::START_US, micros);
                 metrics.chunk(self.worker).up(wasm::ACTIVE);
                 let running = Rc::new(Running {
                     instance: RefCell::new(instance),
@@ -155,7 +159,7 @@ impl Slot {
                 Some(running)
             }
             Err(error) => {
-                tracing::error!(plugin = self.plugin.name(), %error, "the plugin does not start any more");
+                tracing::error!(plugin = self.plugin.config.name, %error, "the plugin does not start any more");
                 let wait = self.breaker.borrow_mut().start_failed(Instant::now());
                 self.breaker_opened(wait);
                 None
@@ -170,7 +174,7 @@ impl Slot {
             chunk.up(wasm::BREAKER_OPEN);
         }
         tracing::warn!(
-            plugin = self.plugin.name(),
+            plugin = self.plugin.config.name,
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "the plugin fails again and again: its failure policy holds until the next start"
         );
@@ -191,7 +195,7 @@ impl Slot {
             TrapKind::Memory => chunk.inc(wasm::MEMORY_LIMIT_REACHED),
             _ => {}
         }
-        self.trap_log.borrow_mut().write(self.plugin.name(), trap);
+        self.trap_log.borrow_mut().write(&self.plugin.config.name, trap);
         // Called by the filter after its own borrow has ended.
         let Ok(mut instance) = running.instance.try_borrow_mut() else { return };
         for context in instance.host_mut().contexts.iter_mut() {

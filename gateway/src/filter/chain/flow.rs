@@ -161,7 +161,7 @@ impl<F: HttpFilter> Chain<F> {
             self.note_length(direction);
         }
         self.flow_mut(direction).complete |= end;
-        self.out.push_back(Out::Headers(direction, end));
+        self.emit(Out::Headers(direction, end));
         if let Some(added_at) = added_at {
             self.go_on(direction, added_at);
         }
@@ -244,7 +244,7 @@ impl<F: HttpFilter> Chain<F> {
                 return;
             }
             self.flow_mut(direction).complete |= end;
-            self.out.push_back(Out::Data(direction, data, end));
+            self.emit(Out::Data(direction, data, end));
         }
         if let Some(created_at) = created_at
             && stopped_at != Some(created_at)
@@ -289,7 +289,7 @@ impl<F: HttpFilter> Chain<F> {
         }
         if !self.flow(direction).aborted && self.keeps_length(direction, 0, true) {
             self.flow_mut(direction).complete = true;
-            self.out.push_back(Out::Trailers(direction));
+            self.emit(Out::Trailers(direction));
         }
     }
 

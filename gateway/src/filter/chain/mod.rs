@@ -66,7 +66,9 @@ pub struct Chain<F: HttpFilter> {
     request: Flow,
     response: Flow,
     response_phase: ResponsePhase,
-    out: VecDeque<Out>,
+    /// The first of what left, which is usually the only one.
+    next: Option<Out>,
+    later: VecDeque<Out>,
     destroyed: bool,
 }
 
@@ -90,7 +92,8 @@ impl<F: HttpFilter> Chain<F> {
             request: Flow::default(),
             response: Flow::default(),
             response_phase: ResponsePhase::None,
-            out: VecDeque::new(),
+            next: None,
+            later: VecDeque::new(),
             destroyed: false,
         }
     }
@@ -186,13 +189,13 @@ impl<F: HttpFilter> Chain<F> {
         match self.response_phase {
             ResponsePhase::None => {
                 self.response_phase = ResponsePhase::ReplyPending;
-                self.out.push_back(Out::Respond(reply));
+                self.emit(Out::Respond(reply));
             }
             ResponsePhase::ReplyPending => {}
             ResponsePhase::InFilters => {
                 if !self.response.aborted {
                     self.response.abort();
-                    self.out.push_back(Out::RespondDirect(reply));
+                    self.emit(Out::RespondDirect(reply));
                 }
             }
             ResponsePhase::Sent => self.reset(),
@@ -201,7 +204,9 @@ impl<F: HttpFilter> Chain<F> {
 
     /// The next thing that left the chain. Drain it after every call, until `None`.
     pub fn next_out(&mut self) -> Option<Out> {
-        self.out.pop_front()
+        let out = self.next.take()?;
+        self.next = self.later.pop_front();
+        Some(out)
     }
 
     /// Whether the driver may read on in this direction: filters hold less than the buffer limit.
@@ -276,6 +281,13 @@ impl<F: HttpFilter> Chain<F> {
         self.apply_effects();
     }
 
+    fn emit(&mut self, out: Out) {
+        match self.next {
+            None => self.next = Some(out),
+            Some(_) => self.later.push_back(out),
+        }
+    }
+
     fn resume_stopped(&mut self, filter: FilterId, direction: Direction) {
         if self.nodes.get(filter.0).is_some_and(|node| node.place(direction).is_stopped()) {
             self.go_on(direction, self.position(filter, direction));
@@ -286,7 +298,7 @@ impl<F: HttpFilter> Chain<F> {
         if !(self.response.aborted || self.response.complete) {
             self.request.abort();
             self.response.abort();
-            self.out.push_back(Out::Reset);
+            self.emit(Out::Reset);
         }
     }
 
