@@ -98,9 +98,14 @@ pub struct LeastRequest {
     pub bias: f64,
 }
 
+impl LeastRequest {
+    /// Envoy's defaults: the better of two.
+    pub const DEFAULT: Self = Self { choices: 2, full_scan: false, bias: 1.0 };
+}
+
 impl Default for LeastRequest {
     fn default() -> Self {
-        Self { choices: 2, full_scan: false, bias: 1.0 }
+        Self::DEFAULT
     }
 }
 

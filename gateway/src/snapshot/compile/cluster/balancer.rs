@@ -21,7 +21,7 @@ pub(super) fn compile(proto: &pb::cluster::Cluster, config: &mut ClusterConfig, 
     config.balancer = match LbPolicy::try_from(proto.lb_policy) {
         Ok(LbPolicy::RoundRobin) => Balancer::RoundRobin,
         Ok(LbPolicy::Random) => Balancer::Random,
-        Ok(LbPolicy::LeastRequest) => Balancer::LeastRequest(LeastRequest::default()),
+        Ok(LbPolicy::LeastRequest) => Balancer::LeastRequest(LeastRequest::DEFAULT),
         Ok(LbPolicy::LoadBalancingPolicyConfig) => {
             problems.push("load_balancing_policy", "lb_policy asks for it, but it is not set");
             return;
@@ -147,7 +147,7 @@ fn slow_start(path: &str, set: bool, problems: &mut Problems) {
 }
 
 fn choices(proto: Option<pb::UInt32Value>, path: &str, problems: &mut Problems) -> u32 {
-    let choices = proto.map_or(LeastRequest::default().choices, |count| count.value);
+    let choices = proto.map_or(LeastRequest::DEFAULT.choices, |count| count.value);
     if choices < 2 {
         problems.push(format!("{path}.choice_count"), "must be at least 2");
     }
@@ -155,10 +155,10 @@ fn choices(proto: Option<pb::UInt32Value>, path: &str, problems: &mut Problems) 
 }
 
 fn bias(proto: Option<&pb::core::RuntimeDouble>, path: &str, problems: &mut Problems) -> f64 {
-    let bias = proto.map_or(LeastRequest::default().bias, |bias| bias.default_value);
+    let bias = proto.map_or(LeastRequest::DEFAULT.bias, |bias| bias.default_value);
     if !(bias >= 0.0 && bias.is_finite()) {
         problems.push(format!("{path}.active_request_bias"), "must not be negative");
-        return LeastRequest::default().bias;
+        return LeastRequest::DEFAULT.bias;
     }
     bias
 }
