@@ -91,9 +91,7 @@ impl WorkerClusters {
 
     /// Chooses an endpoint for one attempt.
     pub fn pick(&self, cluster: &Cluster, pick: &Pick<'_>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        let mut host = self.pick_once(cluster, pick).inspect_err(|_| {
-            cluster.runtime.metrics().chunk(self.worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
-        })?;
+        let mut host = self.pick_once(cluster, pick)?;
         if pick.avoid_tried && !pick.tried.is_empty() {
             for _ in 0..pick.reselect {
                 if !pick.tried.iter().any(|tried| Arc::ptr_eq(tried, &host.endpoint)) {

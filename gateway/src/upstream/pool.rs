@@ -216,12 +216,11 @@ impl Pool {
             self.metrics().inc(metric::UPSTREAM_CX_MAX_DURATION_REACHED);
             return;
         }
-        let expires = config.http.idle_timeout.and_then(|timeout| now.checked_add(timeout));
+        let idle_timeout = config.http.idle_timeout;
         drop(config);
         let Some(connection) = self.hand_over(connection) else { return };
         self.idle.borrow_mut().push_back(Idle { connection, since: now });
-        let next_look = now + Reaper::PERIOD;
-        self.reaper.wake_by(expires.map_or(next_look, |at| at.min(next_look)));
+        self.reaper.note_idle(idle_timeout, now);
     }
 
     /// Gives a connection to the first request that waits; back if none does.

@@ -171,8 +171,17 @@ impl Reaper {
     /// between: a request that comes across one drops it.
     pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
+    /// A connection idles from `now` on.
+    pub(super) fn note_idle(&self, timeout: Option<Duration>, now: Instant) {
+        let next = timeout.map_or(Self::PERIOD, |timeout| timeout.min(Self::PERIOD));
+        // A look that is planned is never further away than the period: no need to compute when.
+        if next < Self::PERIOD || self.planned.get().is_none() {
+            self.wake_by(now + next);
+        }
+    }
+
     /// Something at `at` needs to be looked at. Costs nothing if an earlier look is planned.
-    pub(super) fn wake_by(&self, at: Instant) {
+    fn wake_by(&self, at: Instant) {
         if self.planned.get().is_none_or(|planned| at < planned) {
             self.planned.set(Some(at));
             self.wake.notify_one();

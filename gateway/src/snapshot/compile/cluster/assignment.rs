@@ -29,12 +29,12 @@ pub fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems
     }
     let mut addresses = HashSet::new();
     for (at, group) in proto.endpoints.iter().enumerate() {
-        let path = format!("endpoints[{at}]");
+        let path = |rest: &str| format!("endpoints[{at}]{rest}");
         if group.lb_config.is_some() {
-            problems.push(format!("{path}.leds_cluster_locality_config"), "not supported; use lb_endpoints");
+            problems.push(path(".leds_cluster_locality_config"), "not supported; use lb_endpoints");
         }
         if group.priority > MAX_PRIORITY {
-            problems.push(format!("{path}.priority"), format!("must be at most {MAX_PRIORITY}"));
+            problems.push(path(".priority"), format!("must be at most {MAX_PRIORITY}"));
         }
         let locality = intern(&mut assignment.localities, group.locality.as_ref());
         let mut total = 0_u64;
@@ -47,10 +47,12 @@ pub fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems
                     assignment.hosts.push(host);
                 }
             }
-            problems.nest(&format!("{path}.lb_endpoints[{index}]"), inner);
+            if !inner.is_empty() {
+                problems.nest(&path(&format!(".lb_endpoints[{index}]")), inner);
+            }
         }
         if total > u64::from(u32::MAX) {
-            problems.push(path, format!("the weights of its endpoints add up to more than {}", u32::MAX));
+            problems.push(path(""), format!("the weights of its endpoints add up to more than {}", u32::MAX));
         }
     }
     (problems.len() == before).then_some(assignment)

@@ -20,14 +20,14 @@ pub(super) fn compile(proto: &pb::cluster::Cluster, options: &mut HttpOptions, p
     for name in proto.typed_extension_protocol_options.keys().filter(|name| *name != KEY) {
         problems.push(format!("typed_extension_protocol_options[{name:?}]"), format!("not supported; only {KEY} is"));
     }
-    let path = format!("typed_extension_protocol_options[{KEY:?}]");
+    let path = || format!("typed_extension_protocol_options[{KEY:?}]");
     match typed(proto) {
         Some(Ok(typed)) => {
             let mut inner = Problems::new();
             compile_typed(&typed, options, &mut inner);
-            problems.nest(&path, inner);
+            problems.nest(&path(), inner);
         }
-        Some(Err(reason)) => problems.push(path, reason),
+        Some(Err(reason)) => problems.push(path(), reason),
         None => {
             if let Some(common) = &proto.common_http_protocol_options {
                 compile_common(common, options, "common_http_protocol_options", problems);
