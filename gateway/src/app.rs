@@ -1,5 +1,1 @@
 //! Builds every part in order and joins them; a newcomer reads this first.
-
-pub mod options;
-
-pub use options::Options;

@@ -1,15 +1,20 @@
 //! `weir check`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
-use super::{INLINE_NAME, read_file};
-use crate::source::{Finding, Summary, finding};
+use super::config::{Config, node};
+use crate::{
+    plugin::{EngineSettings, Plugins},
+    snapshot::{Publisher, PublisherSettings},
+    source::{Finding, Summary},
+    telemetry::{access_log::Sinks, metrics::Registry},
+};
 
 /// Checks configurations without running them: every problem in one go, with file, line and path
 ///
-/// Exits with 1 if there is any problem.
+/// Reads the files that they name, too: resources, certificates, modules. Exits with 1 if there is any problem.
 ///
 /// Examples:
 ///   weir check bootstrap.yaml
@@ -30,18 +35,17 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn execute(self) -> ExitCode {
+        let files = self.files.into_iter().chain(self.config_path).map(Config::read);
+        let inline = self.config_yaml.map(|text| Ok(Config::inline(text)));
         let mut problems = 0;
-        for path in self.files.into_iter().chain(self.config_path) {
-            problems += match read_file(&path) {
-                Ok(text) => report(&path.display().to_string(), &text),
+        for config in files.chain(inline) {
+            problems += match config {
+                Ok(config) => report(&config),
                 Err(reason) => {
                     println!("{reason}");
                     1
                 }
             };
-        }
-        if let Some(text) = self.config_yaml {
-            problems += report(INLINE_NAME, &text);
         }
         if problems == 0 {
             return ExitCode::SUCCESS;
@@ -52,18 +56,90 @@ impl Check {
 }
 
 /// Prints what is wrong with one bootstrap, or what it holds; the number of problems.
-fn report(name: &str, text: &str) -> usize {
-    let (findings, summary) = check(name, text);
+fn report(config: &Config) -> usize {
+    let (findings, summary) = check(config);
     for finding in &findings {
         println!("{finding}");
     }
     if findings.is_empty() {
-        println!("{name}: OK: {summary}");
+        println!("{}: OK: {summary}", config.name);
     }
     findings.len()
 }
 
-fn check(name: &str, text: &str) -> (Vec<Finding>, Summary) {
-    let bootstrap = weir_xds::read_bootstrap(text);
-    (finding::in_bootstrap(name, text, bootstrap.all_problems()), Summary::of(&bootstrap))
+/// Loads everything as a start would, into a store that nobody serves from.
+fn check(config: &Config) -> (Vec<Finding>, Summary) {
+    let bootstrap = config.bootstrap();
+    let registry = Registry::new(1);
+    let node = node(&bootstrap, None, None);
+    let plugins = Plugins::new(Arc::clone(&registry), node, EngineSettings::from_environment());
+    let access_logs = Arc::new(Sinks::dry(&registry));
+    let mut publisher = Publisher::new(PublisherSettings { registry, plugins, access_logs }, Arc::default());
+    let mut findings = config.admin(&bootstrap).err().unwrap_or_default();
+    let mut sources = config.sources(bootstrap);
+    findings.extend(sources.load(&mut publisher));
+    findings.extend_from_slice(sources.unready());
+    (findings, sources.summary().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// One of each kind of mistake, all told at once.
+    #[test]
+    fn mistakes_of_all_kinds_are_told_in_one_go() {
+        let text = r#"
+static_resources:
+  listeners:
+  - name: front
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates:
+            - certificate_chain: {filename: /nowhere/cert.pem}
+              private_key: {filename: /nowhere/key.pem}
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: front
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            name: r
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {safe_regex: {regex: "("}}
+                route: {cluster: nowhere}
+  clusters:
+  - name: a
+    connect_timeout: 5 minutes
+    unknown_field: 1
+    outlier_detection: {}
+"#;
+        let config = Config { name: "x.yaml".to_owned(), text: text.to_owned() };
+        let (findings, _) = check(&config);
+        let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        let place = "static_resources.listeners[0].filter_chains[0]";
+        for part in [
+            "x.yaml:31: static_resources.clusters[0].connect_timeout: expected a duration".to_owned(),
+            "x.yaml:32: static_resources.clusters[0].unknown_field: unknown field".to_owned(),
+            "x.yaml:33: static_resources.clusters[0].outlier_detection: set, but not supported".to_owned(),
+            format!("{place}.filters[0].typed_config.route_config.virtual_hosts[0].routes[0].match.safe_regex"),
+            format!("{place}.filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster"),
+            "/nowhere/cert.pem".to_owned(),
+        ] {
+            assert!(told.iter().any(|line| line.contains(&part)), "{part}\n{told:#?}");
+        }
+    }
 }

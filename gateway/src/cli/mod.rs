@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Where Envoy has a flag for it, it is spelled as there.
 
 mod check;
+mod config;
 mod version;
 
 use std::process::ExitCode;
@@ -28,16 +29,6 @@ enum Verb {
     Check(check::Check),
     /// Prints the version
     Version,
-}
-
-/// What to call a configuration that came without a file.
-const INLINE_NAME: &str = "--config-yaml";
-
-/// Reads a configuration file; `-` is standard input.
-fn read_file(path: &std::path::Path) -> Result<String, String> {
-    let read =
-        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    read.map_err(|e| format!("{}: cannot be read: {e}", path.display()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,56 @@
 
 pub mod file;
 pub mod finding;
+mod sources;
 pub mod watch;
 
+use std::{cell::RefCell, collections::BTreeSet, future::Future, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time};
+
 pub use finding::{Finding, Summary};
-pub use watch::{FileWatch, WatchError};
+pub use sources::Sources;
+
+use crate::{control::Control, snapshot::Publisher};
+
+/// How often it is looked whether old snapshots can be freed.
+const FREE_LOOK: Duration = Duration::from_secs(1);
+
+/// Publishes what changes, for as long as it is polled, and notifies `changed` each time. Files that were wrong at the
+/// start keep /ready from saying yes until they are right.
+pub fn watch(
+    mut sources: Sources,
+    publisher: Rc<RefCell<Publisher>>,
+    control: Control,
+    changed: Rc<Notify>,
+) -> impl Future<Output = ()> {
+    let mut blocked = BTreeSet::new();
+    follow_readiness(&sources, &control, &mut blocked);
+    async move {
+        let mut free = time::interval(FREE_LOOK);
+        loop {
+            let files = tokio::select! {
+                files = sources.changed(&publisher) => files,
+                _ = free.tick() => {
+                    publisher.borrow_mut().free_retired();
+                    continue;
+                }
+            };
+            sources.refresh(&files, &mut publisher.borrow_mut());
+            follow_readiness(&sources, &control, &mut blocked);
+            changed.notify_one();
+        }
+    }
+}
+
+/// Says on /ready which files are wrong, and takes it back.
+fn follow_readiness(sources: &Sources, control: &Control, blocked: &mut BTreeSet<Arc<str>>) {
+    let wrong: BTreeSet<Arc<str>> = sources.unready().iter().map(|f| Arc::clone(&f.file)).collect();
+    for finding in sources.unready() {
+        control.block(&*finding.file, finding.to_string());
+    }
+    for right in blocked.difference(&wrong) {
+        control.unblock(right);
+    }
+    *blocked = wrong;
+}

@@ -18,7 +18,10 @@ use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
 };
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::Notify,
+    time::{self, Instant},
+};
 
 /// A file is looked at once nothing has happened for so long: a save is several events.
 const QUIET: Duration = Duration::from_millis(40);
@@ -32,21 +35,31 @@ const CLOCK_GRAIN: Duration = Duration::from_millis(50);
 const MAX_SYMLINKS: usize = 40;
 
 /// Watches a set of files.
+#[derive(Debug)]
 pub struct FileWatch {
-    watcher: RecommendedWatcher,
+    /// None if the system refuses: then only the slow look is left.
+    watcher: Option<RecommendedWatcher>,
     shared: Arc<Shared>,
     /// Folders being watched.
     folders: BTreeSet<PathBuf>,
     files: BTreeMap<PathBuf, Look>,
     /// Folders named by `watched_directory`, watched beside the files' own.
     extra_folders: BTreeSet<PathBuf>,
+    /// An event has come.
+    quiet: Option<Quiet>,
+    slow_look_at: Instant,
 }
 
-/// Files cannot be watched.
-#[derive(Debug, thiserror::Error)]
-#[error("files cannot be watched: {0}; raise fs.inotify.max_user_instances or max_user_watches")]
-pub struct WatchError(#[from] notify::Error);
+/// When files are looked at after an event.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Then, if no more events come.
+    at: Instant,
+    /// Then in any case.
+    latest: Instant,
+}
 
+#[derive(Debug)]
 struct Shared {
     /// Paths an event must name to matter: other files of the same folder may be written all the time.
     relevant: Mutex<HashSet<PathBuf>>,
@@ -70,37 +83,66 @@ struct Identity {
     changed: (i64, i64),
 }
 
+impl Default for FileWatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FileWatch {
-    /// Watches nothing yet.
-    pub fn new() -> Result<Self, WatchError> {
+    /// Watches nothing yet. If the system refuses to watch, changes are seen later, by the slow look.
+    pub fn new() -> Self {
         let shared = Arc::new(Shared { relevant: Mutex::default(), wake: Notify::new() });
         let handler = Arc::clone(&shared);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| handler.event(event))?;
-        Ok(Self { watcher, shared, folders: BTreeSet::new(), files: BTreeMap::new(), extra_folders: BTreeSet::new() })
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| handler.event(event))
+            .inspect_err(|error| {
+                tracing::warn!(
+                    %error,
+                    "files cannot be watched: looking every {} s; raise fs.inotify.max_user_instances",
+                    SLOW_LOOK.as_secs()
+                );
+            });
+        Self {
+            watcher: watcher.ok(),
+            shared,
+            folders: BTreeSet::new(),
+            files: BTreeMap::new(),
+            extra_folders: BTreeSet::new(),
+            quiet: None,
+            slow_look_at: Instant::now() + SLOW_LOOK,
+        }
     }
 
-    /// Watches exactly these files, and folders whose changes announce changes of files. Files that are new count as
-    /// seen in the state they have now: call this before reading them.
-    pub fn set(&mut self, files: impl IntoIterator<Item = PathBuf>, folders: impl IntoIterator<Item = PathBuf>) {
+    /// Watches exactly these files, and folders whose changes announce changes of files. A file that is new here and was
+    /// changed after `read_at` counts as changed: whoever read it may have read what it was before.
+    pub fn set(
+        &mut self,
+        files: impl IntoIterator<Item = PathBuf>,
+        folders: impl IntoIterator<Item = PathBuf>,
+        read_at: SystemTime,
+    ) {
         let wanted: BTreeSet<PathBuf> = files.into_iter().collect();
         self.files.retain(|path, _| wanted.contains(path));
+        let mut is_late = false;
         for path in wanted {
-            self.files.entry(path).or_insert_with_key(|path| look(path));
+            self.files.entry(path).or_insert_with_key(|path| {
+                let look = look(path, read_at);
+                is_late |= look.is_fresh;
+                look
+            });
         }
         self.extra_folders = folders.into_iter().collect();
         self.follow();
+        if is_late {
+            self.shared.wake.notify_one();
+        }
     }
 
-    /// Waits until files have changed, and says which. A file that is gone has changed, too.
+    /// Waits until files have changed, and says which. A file that is gone has changed, too. May be dropped and called
+    /// again: nothing is lost.
     pub async fn changed(&mut self) -> Vec<PathBuf> {
         loop {
-            let woken = time::timeout(SLOW_LOOK, self.shared.wake.notified()).await.is_ok();
-            if woken {
-                let patience = time::Instant::now() + PATIENCE;
-                while time::Instant::now() < patience && time::timeout(QUIET, self.shared.wake.notified()).await.is_ok()
-                {
-                }
-            }
+            let woken = self.wait_for_quiet().await;
             // First the folders, then the files: what changes in between is announced by the new folders.
             self.follow();
             let changed = self.look_at_all(woken);
@@ -110,10 +152,34 @@ impl FileWatch {
         }
     }
 
+    /// Until it is time to look; whether that is because of an event.
+    async fn wait_for_quiet(&mut self) -> bool {
+        loop {
+            let notified = self.shared.wake.notified();
+            match self.quiet {
+                None => {
+                    if time::timeout_at(self.slow_look_at, notified).await.is_err() {
+                        self.slow_look_at = Instant::now() + SLOW_LOOK;
+                        return false;
+                    }
+                    let now = Instant::now();
+                    self.quiet = Some(Quiet { at: now + QUIET, latest: now + PATIENCE });
+                }
+                Some(quiet) => {
+                    if time::timeout_at(quiet.at.min(quiet.latest), notified).await.is_err() {
+                        self.quiet = None;
+                        return true;
+                    }
+                    self.quiet = Some(Quiet { at: Instant::now() + QUIET, ..quiet });
+                }
+            }
+        }
+    }
+
     fn look_at_all(&mut self, woken: bool) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         for (path, seen) in &mut self.files {
-            let now = look(path);
+            let now = look(path, SystemTime::now());
             if now.identity != seen.identity || woken && seen.is_fresh {
                 changed.push(path.clone());
             }
@@ -135,12 +201,13 @@ impl FileWatch {
             relevant.insert(folder.clone());
         }
         *self.shared.relevant.lock().unwrap_or_else(PoisonError::into_inner) = relevant;
+        let Some(watcher) = &mut self.watcher else { return };
         for gone in self.folders.difference(&folders) {
             // A folder that no longer exists is not watched any more: that is what is wanted.
-            drop(self.watcher.unwatch(gone));
+            drop(watcher.unwatch(gone));
         }
         // Watching a folder again costs one call, and heals a watch that was lost because the folder was replaced.
-        folders.retain(|folder| self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
+        folders.retain(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
         self.folders = folders;
     }
 }
@@ -169,7 +236,8 @@ impl Shared {
     }
 }
 
-fn look(path: &Path) -> Look {
+/// Looks at a file. It is fresh if it was changed after `since`, or so short before that its times may not tell.
+fn look(path: &Path, since: SystemTime) -> Look {
     let identity = fs::metadata(path).ok().map(|m| Identity {
         device: m.dev(),
         inode: m.ino(),
@@ -181,10 +249,8 @@ fn look(path: &Path) -> Look {
         let (seconds, nanos) = (u64::try_from(i.changed.0).ok()?, u64::try_from(i.changed.1).ok()?);
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
     });
-    // A time in the future has no age: it counts as fresh.
-    let is_fresh =
-        changed_at.is_some_and(|at| at.elapsed().is_ok_and(|age| age < CLOCK_GRAIN) || at.elapsed().is_err());
-    Look { identity, is_fresh }
+    let is_old = |at| since.duration_since(at).is_ok_and(|age| age > CLOCK_GRAIN);
+    Look { identity, is_fresh: changed_at.is_some_and(|at| !is_old(at)) }
 }
 
 /// Collects the file and every symlink on the way to it, in folders as well as at the end.
@@ -256,8 +322,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("rds.yaml");
         fs::write(&file, "a").unwrap();
-        let mut watch = FileWatch::new().unwrap();
-        watch.set([file.clone()], []);
+        let mut watch = FileWatch::new();
+        watch.set([file.clone()], [], SystemTime::now());
         fs::write(&file, "bb").unwrap();
         assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
         let other = dir.path().join("rds.yaml.swp");
@@ -271,6 +337,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_lost_when_a_wait_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rds.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new();
+        watch.set([file.clone()], [], SystemTime::now());
+        fs::write(&file, "bb").unwrap();
+        let mut seen = Vec::new();
+        let give_up = Instant::now() + Duration::from_secs(8);
+        while seen.is_empty() && Instant::now() < give_up {
+            let wait = time::timeout(Duration::from_millis(5), watch.changed());
+            seen = wait.await.unwrap_or_default();
+        }
+        assert_eq!(seen, [file]);
+    }
+
+    #[tokio::test]
     async fn sees_a_config_map_swap() {
         let dir = tempfile::tempdir().unwrap();
         let version = |name: &str, text: &str| {
@@ -281,8 +364,8 @@ mod tests {
         symlink("..v1", dir.path().join("..data")).unwrap();
         symlink("..data/rds.yaml", dir.path().join("rds.yaml")).unwrap();
         let file = dir.path().join("rds.yaml");
-        let mut watch = FileWatch::new().unwrap();
-        watch.set([file.clone()], []);
+        let mut watch = FileWatch::new();
+        watch.set([file.clone()], [], SystemTime::now());
         for (name, text) in [("..v2", "two"), ("..v3", "six")] {
             version(name, text);
             symlink(name, dir.path().join("..data_tmp")).unwrap();
@@ -296,8 +379,8 @@ mod tests {
     async fn a_folder_that_is_made_later_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("later").join("rds.yaml");
-        let mut watch = FileWatch::new().unwrap();
-        watch.set([file.clone()], []);
+        let mut watch = FileWatch::new();
+        watch.set([file.clone()], [], SystemTime::now());
         fs::create_dir(dir.path().join("later")).unwrap();
         fs::write(&file, "a").unwrap();
         assert_eq!(next(&mut watch).await, [file]);

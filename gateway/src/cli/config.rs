@@ -1,0 +1,110 @@
+//! A bootstrap as the command line gives it, and what of it concerns the process itself.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use prost::Message;
+use weir_xds::{Bootstrap, Problem, pb};
+
+use crate::{
+    plugin::Node,
+    source::{Finding, Sources, finding},
+};
+
+/// What to call a configuration that came without a file.
+const INLINE_NAME: &str = "--config-yaml";
+
+/// The text of a bootstrap.
+#[derive(Debug)]
+pub(super) struct Config {
+    /// What to call it: its file.
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+impl Config {
+    /// Of a file; `-` is standard input.
+    pub(super) fn read(path: PathBuf) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+        match text {
+            Ok(text) => Ok(Self { name, text }),
+            Err(e) => Err(format!("{name}: cannot be read: {e}")),
+        }
+    }
+
+    /// Of the command line itself.
+    pub(super) fn inline(text: String) -> Self {
+        Self { name: INLINE_NAME.to_owned(), text }
+    }
+
+    pub(super) fn bootstrap(&self) -> Bootstrap {
+        weir_xds::read_bootstrap(&self.text)
+    }
+
+    pub(super) fn sources(&self, bootstrap: Bootstrap) -> Sources {
+        Sources::new(&self.name, &self.text, bootstrap)
+    }
+
+    /// Where the admin listens, if the bootstrap has one.
+    pub(super) fn admin(&self, bootstrap: &Bootstrap) -> Result<Option<SocketAddr>, Vec<Finding>> {
+        let Some(address) = bootstrap.proto.admin.as_ref().and_then(|admin| admin.address.as_ref()) else {
+            return Ok(None);
+        };
+        socket_address(address).map(Some).map_err(|reason| {
+            let path = "admin.address.socket_address".to_owned();
+            finding::in_bootstrap(&self.name, &self.text, vec![Problem { path, line: None, reason }])
+        })
+    }
+}
+
+/// What plugins and logs read of this node.
+pub(super) fn node(bootstrap: &Bootstrap, cluster: Option<String>, id: Option<String>) -> Node {
+    let proto = bootstrap.proto.node.clone().unwrap_or_default();
+    let metadata = proto.metadata.map(|m| weir_xds::to_json("google.protobuf.Struct", &m.encode_to_vec()));
+    Node {
+        id: id.unwrap_or(proto.id),
+        cluster: cluster.unwrap_or(proto.cluster),
+        metadata: metadata.unwrap_or_default(),
+    }
+}
+
+fn socket_address(address: &pb::core::Address) -> Result<SocketAddr, String> {
+    use pb::core::{address::Address, socket_address::PortSpecifier};
+
+    let Some(Address::SocketAddress(socket)) = &address.address else {
+        return Err("must be an IP address and a port".to_owned());
+    };
+    let ip = socket.address.parse().map_err(|_| format!("{:?} is no IP address", socket.address))?;
+    let port = match socket.port_specifier {
+        Some(PortSpecifier::PortValue(port)) => u16::try_from(port).map_err(|_| format!("{port} is no port"))?,
+        _ => 0,
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_admin_address_and_the_node() {
+        let config = Config::inline(
+            "node: {id: a, cluster: b, metadata: {k: [1, x]}}\nadmin:\n  address: {socket_address: {address: \"::1\", port_value: 9901}}\n"
+                .to_owned(),
+        );
+        let bootstrap = config.bootstrap();
+        assert_eq!(config.admin(&bootstrap).unwrap().unwrap().to_string(), "[::1]:9901");
+        let node = node(&bootstrap, Some("c".to_owned()), None);
+        assert_eq!((node.id.as_str(), node.cluster.as_str()), ("a", "c"));
+        assert_eq!(node.metadata["k"][1], "x");
+        let config =
+            Config::inline("admin:\n  address: {socket_address: {address: localhost, port_value: 1}}\n".to_owned());
+        let findings = config.admin(&config.bootstrap()).unwrap_err();
+        assert_eq!(
+            findings[0].to_string(),
+            "--config-yaml:2: admin.address.socket_address: \"localhost\" is no IP address"
+        );
+    }
+}

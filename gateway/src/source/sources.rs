@@ -1,0 +1,262 @@
+//! From the bootstrap and watched files to the publisher, at start and whenever a file changes.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use weir_xds::{Bootstrap, Kind, Problem, Resource, pb};
+
+use super::{
+    file::{self, FileError},
+    finding::{self, Finding, Summary},
+    watch::FileWatch,
+};
+use crate::snapshot::{Publisher, Reference, Report, Update, update::STATIC};
+
+/// A file of resources, and what was read from it.
+type FileKey = (Kind, PathBuf);
+
+/// All sources of one gateway.
+#[derive(Debug)]
+pub struct Sources {
+    /// What to call the bootstrap: its file.
+    config_name: String,
+    /// For the lines of what is wrong; empty once everything is loaded.
+    config_text: String,
+    /// What is wrong with the bootstrap outside of its resources; empty once everything is loaded.
+    config_problems: Vec<Problem>,
+    /// Empty once everything is loaded.
+    static_resources: Vec<Resource>,
+    /// The files of LDS and CDS: they are always there, while others come and go with what names them.
+    roots: Vec<Reference>,
+    /// Names of the resources in each file, as last read; None while it cannot be used.
+    files: BTreeMap<FileKey, Option<BTreeSet<String>>>,
+    /// References that have been reported to lead nowhere.
+    dangling: BTreeSet<Reference>,
+    /// Files that were not right at the start, until they are.
+    unready: Vec<Finding>,
+    summary: Summary,
+    /// Files in the state they had then, or before, have been read.
+    read_at: SystemTime,
+    watch: Option<FileWatch>,
+}
+
+impl Sources {
+    /// Sources of a bootstrap. Nothing is read yet.
+    pub fn new(config_name: &str, config_text: &str, bootstrap: Bootstrap) -> Self {
+        let dynamic = bootstrap.proto.dynamic_resources.unwrap_or_default();
+        let root = |kind, config: Option<pb::core::ConfigSource>| root_reference(kind, &config?);
+        let roots = [root(Kind::Cluster, dynamic.cds_config), root(Kind::Listener, dynamic.lds_config)];
+        Self {
+            config_name: config_name.to_owned(),
+            config_text: config_text.to_owned(),
+            config_problems: bootstrap.problems,
+            static_resources: bootstrap.resources,
+            roots: roots.into_iter().flatten().collect(),
+            files: BTreeMap::new(),
+            dangling: BTreeSet::new(),
+            unready: Vec::new(),
+            summary: Summary::default(),
+            read_at: SystemTime::now(),
+            watch: None,
+        }
+    }
+
+    /// Publishes everything there is. What is returned are reasons not to start: the bootstrap itself is wrong, or names
+    /// a file that is not there. What is wrong in files is told by [`Sources::unready`].
+    pub fn load(&mut self, publisher: &mut Publisher) -> Vec<Finding> {
+        self.read_at = SystemTime::now();
+        let mut findings =
+            finding::in_bootstrap(&self.config_name, &self.config_text, mem::take(&mut self.config_problems));
+        let mut updates = Vec::new();
+        let mut resources = mem::take(&mut self.static_resources);
+        for kind in [Kind::Secret, Kind::Cluster, Kind::Listener] {
+            let of_kind: Vec<_> = resources.extract_if(.., |r| r.kind == kind).collect();
+            if !of_kind.is_empty() {
+                self.summary.add(kind, of_kind.len());
+                updates.push(Update { source: Arc::from(STATIC), kind, resources: of_kind });
+            }
+        }
+        updates.extend(self.read_new(&[], publisher, &mut findings));
+        self.publish(updates, publisher, &mut findings);
+        self.config_text = String::new();
+        let (fatal, unready) = findings.into_iter().partition(|f| f.is_fatal);
+        self.unready = unready;
+        fatal
+    }
+
+    /// What was wrong with files at the start and is not right yet.
+    pub fn unready(&self) -> &[Finding] {
+        &self.unready
+    }
+
+    /// Waits until files have changed, and says which. To be followed by [`Sources::refresh`].
+    pub async fn changed(&mut self, publisher: &RefCell<Publisher>) -> Vec<PathBuf> {
+        if self.watch.is_none() {
+            self.watch = Some(FileWatch::new());
+            self.follow(&publisher.borrow());
+        }
+        match &mut self.watch {
+            Some(watch) => watch.changed().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Reads changed files again and publishes what is in them. What cannot be used is found wrong, and what was in
+    /// force before stays.
+    pub fn refresh(&mut self, changed: &[PathBuf], publisher: &mut Publisher) -> Vec<Finding> {
+        self.read_at = SystemTime::now();
+        let mut findings = Vec::new();
+        let keys: Vec<_> = self.files.keys().filter(|(_, path)| changed.contains(path)).cloned().collect();
+        let mut updates = Vec::new();
+        for key in &keys {
+            updates.extend(self.read(key, publisher, &mut findings));
+        }
+        for path in changed.iter().filter(|path| !keys.iter().any(|(_, p)| p == *path)) {
+            let report = publisher.refresh(path);
+            self.rejections(report, &mut findings);
+        }
+        self.publish(updates, publisher, &mut findings);
+        let is_read_again = |f: &Finding| changed.iter().any(|path| *f.file == *path.display().to_string());
+        self.unready.retain(|old| !is_read_again(old) || findings.iter().any(|f| f.file == old.file));
+        findings
+    }
+
+    /// How many resources there are.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Publishes, reads files that are named for the first time, and publishes again, until nothing new is named.
+    fn publish(&mut self, mut updates: Vec<Update>, publisher: &mut Publisher, findings: &mut Vec<Finding>) {
+        while !updates.is_empty() {
+            let report = publisher.publish(mem::take(&mut updates));
+            self.rejections(report, findings);
+            let references = publisher.references();
+            updates = self.read_new(&references, publisher, findings);
+            updates.extend(self.let_go(&references));
+        }
+        let references = publisher.references();
+        self.report_dangling(&references, findings);
+        self.follow(publisher);
+    }
+
+    /// Reads files that were not read before.
+    fn read_new(
+        &mut self,
+        references: &[Reference],
+        publisher: &mut Publisher,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Update> {
+        let wanted = self.roots.iter().chain(references).map(|r| (r.kind, r.path.clone()));
+        let new: BTreeSet<FileKey> = wanted.filter(|key| !self.files.contains_key(key)).collect();
+        new.iter().filter_map(|key| self.read(key, publisher, findings)).collect()
+    }
+
+    fn read(&mut self, key: &FileKey, publisher: &mut Publisher, findings: &mut Vec<Finding>) -> Option<Update> {
+        let is_first = !self.files.contains_key(key);
+        match file::read(key.0, &key.1) {
+            Ok(update) => {
+                if is_first {
+                    self.summary.add(key.0, update.resources.len());
+                }
+                let names = update.resources.iter().map(|r| r.name.clone()).collect();
+                self.files.insert(key.clone(), Some(names));
+                Some(update)
+            }
+            Err(error) => {
+                let source: Arc<str> = Arc::from(key.1.display().to_string());
+                let is_fatal = is_first && matches!(error, FileError::Unreadable { .. });
+                // What it had before stays, and so do its names.
+                self.files.entry(key.clone()).or_default();
+                let problems = error.problems();
+                publisher.refuse(&source, key.0, problems.clone());
+                let file = source;
+                findings.extend(problems.into_iter().map(|problem| Finding {
+                    file: Arc::clone(&file),
+                    problem,
+                    is_fatal,
+                }));
+                None
+            }
+        }
+    }
+
+    /// Files that nothing names any more have nothing to say.
+    fn let_go(&mut self, references: &[Reference]) -> Vec<Update> {
+        let named: BTreeSet<(Kind, &Path)> =
+            self.roots.iter().chain(references).map(|r| (r.kind, r.path.as_path())).collect();
+        let is_named = |(kind, path): &FileKey| named.contains(&(*kind, path.as_path()));
+        let gone: Vec<FileKey> = self.files.keys().filter(|key| !is_named(key)).cloned().collect();
+        gone.into_iter()
+            .map(|key| {
+                self.files.remove(&key);
+                Update { source: Arc::from(key.1.display().to_string()), kind: key.0, resources: Vec::new() }
+            })
+            .collect()
+    }
+
+    /// A file can be right and still not have what is looked for in it.
+    fn report_dangling(&mut self, references: &[Reference], findings: &mut Vec<Finding>) {
+        let leads_nowhere = |r: &&Reference| {
+            let names = self.files.get(&(r.kind, r.path.clone())).and_then(Option::as_ref);
+            names.is_some_and(|names| !names.contains(&r.name))
+        };
+        let dangling: BTreeSet<Reference> = references.iter().filter(leads_nowhere).cloned().collect();
+        for reference in dangling.difference(&self.dangling) {
+            let reason =
+                format!("has no {} named {:?}, which is looked for in it", reference.kind.word(), reference.name);
+            tracing::warn!(file = %reference.path.display(), "{reason}");
+            findings.push(Finding {
+                file: Arc::from(reference.path.display().to_string()),
+                problem: Problem { path: String::new(), line: None, reason },
+                is_fatal: false,
+            });
+        }
+        self.dangling = dangling;
+    }
+
+    fn rejections(&self, report: Report, findings: &mut Vec<Finding>) {
+        for mut rejected in report.rejected {
+            if *rejected.source == *STATIC {
+                findings.extend(finding::in_bootstrap(&self.config_name, &self.config_text, rejected.problems));
+                continue;
+            }
+            file::locate(Path::new(&*rejected.source), &mut rejected.problems);
+            let file = rejected.source;
+            let problems = rejected.problems.into_iter();
+            findings.extend(problems.map(|problem| Finding { file: Arc::clone(&file), problem, is_fatal: false }));
+        }
+    }
+
+    /// Watches what is named now.
+    fn follow(&mut self, publisher: &Publisher) {
+        let Some(watch) = &mut self.watch else { return };
+        let data = publisher.files();
+        let references = publisher.references();
+        let paths = self.files.keys().map(|(_, path)| path.clone()).chain(data.iter().map(|f| f.path.clone()));
+        let named = self.roots.iter().chain(&references).filter_map(|r| r.watched_directory.clone());
+        let folders = named.chain(data.iter().filter_map(|f| f.directory.clone()));
+        watch.set(paths.collect::<Vec<_>>(), folders.collect::<Vec<_>>(), self.read_at);
+    }
+}
+
+/// The file of `lds_config` or `cds_config`; what is no file is refused with the bootstrap.
+fn root_reference(kind: Kind, config: &pb::core::ConfigSource) -> Option<Reference> {
+    use pb::core::config_source::ConfigSourceSpecifier;
+
+    let (path, watched_directory) = match config.config_source_specifier.as_ref()? {
+        ConfigSourceSpecifier::PathConfigSource(source) => {
+            (source.path.clone(), source.watched_directory.as_ref().map(|d| PathBuf::from(&d.path)))
+        }
+        #[expect(deprecated, reason = "still read, as Envoy does")]
+        ConfigSourceSpecifier::Path(path) => (path.clone(), None),
+        _ => return None,
+    };
+    Some(Reference { kind, name: String::new(), path: path.into(), watched_directory })
+}
