@@ -1,0 +1,83 @@
+//! `/stats` in all its forms.
+
+use super::query::Query;
+use super::reply::Reply;
+use super::{Admin, certs, process};
+use crate::control::State;
+use crate::telemetry::metrics::StatsQuery;
+use crate::telemetry::metrics::names::{Server, listener, server};
+
+/// `/stats`
+pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
+    let registry = &admin.parts.registry;
+    let wanted = wanted(query)?;
+    match query.value("format") {
+        None | Some("" | "text") => {
+            refresh(admin);
+            Ok(Reply::text(registry.text(&wanted)))
+        }
+        Some("json") => {
+            refresh(admin);
+            Ok(Reply::json_text(registry.json(&wanted)))
+        }
+        Some("prometheus") => prometheus(admin, query),
+        Some(_) => Err(Reply::bad_request("usage: /stats?format=(json|prometheus|text)\n\n")),
+    }
+}
+
+/// `/stats/prometheus`
+pub(super) fn prometheus(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
+    let wanted = wanted(query)?;
+    refresh(admin);
+    Ok(Reply::text(admin.parts.registry.prometheus(&wanted)))
+}
+
+/// `/reset_counters`
+pub(super) fn reset(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
+    admin.parts.registry.reset_counters();
+    Ok(Reply::done())
+}
+
+fn wanted(query: &Query) -> Result<StatsQuery, Reply> {
+    for (name, only) in [("type", "All"), ("histogram_buckets", "")] {
+        if query.value(name).is_some_and(|value| value != only) {
+            return Err(Reply::bad_request(format!("{name} is not supported by Weir\n")));
+        }
+    }
+    if query.has("invert_filter") {
+        return Err(Reply::bad_request("invert_filter is not supported by Weir\n"));
+    }
+    Ok(StatsQuery { filter: query.pattern("filter")?, used_only: query.has("usedonly") })
+}
+
+/// Brings gauges up to date that follow from the state of the process and of the clusters.
+fn refresh(admin: &Admin) {
+    let control = &admin.parts.control;
+    let scope = admin.parts.registry.scope(Server, "");
+    let state = control.state();
+    // Envoy's numbers of `ServerInfo.State`.
+    let number = match state {
+        State::Live => 0,
+        State::Draining => 1,
+        State::Initializing if control.is_starting() => 2,
+        State::Initializing => 3,
+    };
+    let memory = process::Memory::now();
+    let (started, _) = control.started();
+    let snapshot = admin.parts.store.load();
+    let connections = snapshot.listeners().map(|one| one.scope.gauge(listener::DOWNSTREAM_CX_ACTIVE)).sum();
+    for (gauge, level) in [
+        (server::LIVE, u64::from(state == State::Live)),
+        (server::STATE, number),
+        (server::UPTIME, started.elapsed().as_secs()),
+        (server::CONCURRENCY, control.concurrency() as u64),
+        (server::MEMORY_ALLOCATED, memory.private),
+        (server::MEMORY_HEAP_SIZE, memory.private),
+        (server::MEMORY_PHYSICAL_SIZE, memory.resident),
+        (server::TOTAL_CONNECTIONS, connections),
+        (server::DAYS_UNTIL_FIRST_CERT_EXPIRING, certs::days_until_first_expires(admin).unwrap_or(u32::MAX.into())),
+    ] {
+        scope.set(gauge, level);
+    }
+    snapshot.clusters.iter().for_each(|cluster| cluster.publish_gauges());
+}
