@@ -42,10 +42,8 @@ const ENTRIES: &[Entry] = &[
         ("name_regex", "Dump only what has a name that matches the regular expression"),
         ("include_eds", "Dump endpoints as well"),
     ]),
-    changes("/drain_listeners", "drain listeners", process::drain_listeners).with(&[(
-        "graceful",
-        "accepted for Envoy's sake: requests on their way are always served to their end",
-    )]),
+    changes("/drain_listeners", "drain listeners", process::drain_listeners)
+        .with(&[("graceful", "accepted for Envoy's sake: requests on their way are always served to their end")]),
     changes("/healthcheck/fail", "cause the server to fail health checks", process::health_fail),
     changes("/healthcheck/ok", "cause the server to pass health checks", process::health_ok),
     shows("/help", "print out list of admin commands", |_, _| Ok(Reply::text(help()))),
@@ -77,10 +75,7 @@ pub(super) fn answer(admin: &Admin, method: &Method, path: &str, query: &str) ->
         return Reply::status(StatusCode::NOT_FOUND, format!("invalid path. {}", help()));
     };
     if entry.changes && method != Method::POST {
-        return Reply::status(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("Method {method} not allowed, POST required."),
-        );
+        return Reply::status(StatusCode::METHOD_NOT_ALLOWED, format!("Method {method} not allowed, POST required."));
     }
     if !(method == Method::GET || method == Method::HEAD || method == Method::POST) {
         return Reply::status(StatusCode::METHOD_NOT_ALLOWED, format!("Method {method} not allowed."));
@@ -102,7 +97,9 @@ fn help() -> String {
 
 fn home(_: &Admin, _: &Query) -> Result<Reply, Reply> {
     let row = |entry: &Entry| match (entry.changes, entry.path) {
-        (false, path) => format!("<tr><td><a href=\"{}\">{path}</a></td><td>{}</td></tr>\n", relative(path), entry.help),
+        (false, path) => {
+            format!("<tr><td><a href=\"{}\">{path}</a></td><td>{}</td></tr>\n", relative(path), entry.help)
+        }
         (true, path) => format!(
             "<tr><td><form action=\"{}\" method=\"post\"><button>{path}</button></form></td><td>{}</td></tr>\n",
             relative(path),

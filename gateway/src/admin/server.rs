@@ -59,7 +59,8 @@ async fn accept(listener: TcpListener, admin: Rc<Admin>) {
 
 async fn serve(stream: TcpStream, admin: Rc<Admin>) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let reply = paths::answer(&admin, request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+        let reply =
+            paths::answer(&admin, request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
         async move { Ok::<_, Infallible>(reply.into_response()) }
     });
     let served = hyper::server::conn::http1::Builder::new()

@@ -254,6 +254,11 @@ impl TrustedCa {
         }
         Ok(Self { roots: Arc::new(roots), certificates, digest: hash.finalize().into() })
     }
+
+    /// The authorities' certificates.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
 }
 
 impl fmt::Debug for TrustedCa {
