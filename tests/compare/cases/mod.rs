@@ -11,3 +11,4 @@ mod paths;
 mod responses;
 mod retries;
 mod timeouts;
+mod wasm;

@@ -121,7 +121,13 @@ impl Hcm {
     /// Adds a plugin of `target/plugins` before the router, configured with this text.
     #[must_use]
     pub fn wasm(self, module: &str, configuration: &str) -> Self {
-        let config = json!({
+        self.wasm_with(module, configuration, json!({}))
+    }
+
+    /// As [`Hcm::wasm`], with further fields of the plugin's configuration.
+    #[must_use]
+    pub fn wasm_with(self, module: &str, configuration: &str, fields: Value) -> Self {
+        let mut config = json!({
             "name": module,
             "root_id": module,
             "vm_config": {
@@ -131,6 +137,7 @@ impl Hcm {
             },
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
         });
+        merge(&mut config, fields);
         let name = format!("wasm.{module}");
         self.filter(&name, typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": config})))
     }

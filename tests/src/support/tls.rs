@@ -37,6 +37,13 @@ impl TlsClient {
         Self::build(authority, None, &[version])
     }
 
+    /// Takes any certificate, speaks TLS 1.3 only and never resumes.
+    pub fn for_full_handshakes() -> Self {
+        let mut client = Self::only(&Authority::new("nobody"), &rustls::version::TLS13).trusting_all();
+        client.config.resumption = rustls::client::Resumption::disabled();
+        client
+    }
+
     /// Takes any certificate of the server.
     #[must_use]
     pub fn trusting_all(mut self) -> Self {
