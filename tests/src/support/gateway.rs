@@ -26,6 +26,7 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     concurrency: usize,
+    descriptors: Option<u32>,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -52,7 +53,15 @@ impl Launch {
     /// One worker, a folder of its own.
     pub fn new(kind: Kind, bootstrap: Bootstrap) -> Self {
         let folder = tempfile::Builder::new().prefix("weir-test-").tempdir().unwrap();
-        Self { kind, bootstrap, folder, arguments: Vec::new(), environment: Vec::new(), concurrency: 1 }
+        Self {
+            kind,
+            bootstrap,
+            folder,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            concurrency: 1,
+            descriptors: None,
+        }
     }
 
     /// Uses this folder, which holds files that the bootstrap names.
@@ -80,6 +89,13 @@ impl Launch {
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.concurrency = workers;
+        self
+    }
+
+    /// Lets it open this many files only.
+    #[must_use]
+    pub fn descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -125,18 +141,22 @@ impl Launch {
         let folder = self.folder.path();
         let file = folder.join("bootstrap.json");
         std::fs::write(&file, serde_json::to_vec_pretty(&self.bootstrap.0).unwrap()).unwrap();
-        let mut command = match self.kind {
-            Kind::Weir => {
-                let mut command = Command::new(weir_binary());
-                command.arg("run");
-                command
-            }
-            Kind::Envoy => {
-                let mut command = Command::new(envoy_binary().expect("Envoy is missing: run `make envoy`"));
-                command.args(["--use-dynamic-base-id", "-l", "warning"]);
-                command
-            }
+        let (binary, first): (_, &[_]) = match self.kind {
+            Kind::Weir => (weir_binary(), &["run"]),
+            Kind::Envoy => (
+                envoy_binary().expect("Envoy is missing: run `make envoy`"),
+                &["--use-dynamic-base-id", "-l", "warning"],
+            ),
         };
+        let mut command = match self.descriptors {
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary);
+                shell
+            }
+            None => Command::new(binary),
+        };
+        command.args(first);
         command.arg("-c").arg(file).arg("--admin-address-path").arg(folder.join("admin-address"));
         command.args(["--concurrency", &self.concurrency.to_string()]).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -1,0 +1,234 @@
+//! `weir check` and `weir run` refuse what they do not honour: each problem with its path and line, all in one go.
+
+use serde_json::json;
+use std::process::{Command, Output};
+use weir_tests::{Bootstrap, Gateway, Hcm, Kind, Launch, Upstream, get, refused_address, weir_binary};
+
+fn weir(arguments: &[&str]) -> Output {
+    Command::new(weir_binary()).args(arguments).output().unwrap()
+}
+
+fn check(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bootstrap.yaml");
+    std::fs::write(&file, text).unwrap();
+    let output = weir(&["check", file.to_str().unwrap()]);
+    (output.status.code(), printed(&output))
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The line of the text on which this stands, from 1.
+fn line_of(text: &str, what: &str) -> usize {
+    text.lines().position(|line| line.contains(what)).unwrap() + 1
+}
+
+/// One problem of every kind, each marked by a comment that is unique.
+const PROBLEMS: &str = r##"
+admin:
+  address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+static_resources:
+  listeners:
+  - name: main
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates:
+            - certificate_chain: { filename: /nowhere/server.crt } # unreadable certificate
+              private_key: { filename: /nowhere/server.key }
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          no_such_field: 1 # unknown field
+          stream_idle_timeout: soon # wrong type
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            name: main
+            virtual_hosts:
+            - name: first
+              domains: ["a.example"]
+              routes:
+              - match: { prefix: / }
+                route: { cluster: nowhere } # dangling cluster
+            - name: second
+              domains: ["b.example"]
+              routes:
+              - match: { safe_regex: { regex: "(" } } # bad regex
+                route: { cluster: there }
+  clusters:
+  - name: there
+    type: STATIC
+    lb_policy: MAGLEV # unsupported field
+    load_assignment: { cluster_name: there, endpoints: [] }
+"##;
+
+#[tokio::test]
+async fn check_reports_every_problem_with_its_path_and_line_in_one_go() {
+    let (code, output) = check(PROBLEMS);
+
+    assert_eq!(code, Some(1), "{output}");
+    let hcm = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    let certificates = "static_resources.listeners[0].filter_chains[0].transport_socket.typed_config.common_tls_context.tls_certificates[0]";
+    let expected = [
+        ("# unknown field", format!("{hcm}.no_such_field")),
+        ("# wrong type", format!("{hcm}.stream_idle_timeout")),
+        ("# dangling cluster", format!("{hcm}.route_config.virtual_hosts[0].routes[0].route.cluster")),
+        ("# bad regex", format!("{hcm}.route_config.virtual_hosts[1].routes[0].match.safe_regex")),
+        ("# unreadable certificate", certificates.to_owned()),
+        ("# unsupported field", "static_resources.clusters[0].lb_policy".to_owned()),
+    ];
+    for (mark, path) in expected {
+        let line = format!("{}", line_of(PROBLEMS, mark));
+        let found = output.lines().any(|text| text.contains(&path) && text.contains(&line));
+        assert!(found, "no line of the output has the path {path} and the line {line}:\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn run_refuses_what_check_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bootstrap.yaml");
+    std::fs::write(&file, PROBLEMS).unwrap();
+
+    let output = weir(&["run", "-c", file.to_str().unwrap()]);
+
+    assert_eq!(output.status.code(), Some(1));
+    let output = printed(&output);
+    for word in ["no_such_field", "stream_idle_timeout", "nowhere", "safe_regex", "/nowhere/server", "lb_policy"] {
+        assert!(output.contains(word), "{word} is not in:\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn check_accepts_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bootstrap.json");
+    let bootstrap = Bootstrap::serving(Hcm::new(), refused_address().0);
+    std::fs::write(&file, bootstrap.0.to_string()).unwrap();
+
+    let output = weir(&["check", file.to_str().unwrap()]);
+
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
+
+#[tokio::test]
+async fn the_quickstart_is_accepted() {
+    let file = "config/quickstart/bootstrap.yaml";
+    let output =
+        Command::new(weir_binary()).args(["check", file]).current_dir(weir_tests::repository()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_yaml_is_refused_with_the_line() {
+    let (code, output) = check("admin:\n  address: [\nstatic_resources: }\n");
+    assert_eq!(code, Some(1));
+    assert!(output.contains("line") || output.contains(":3"), "{output}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_absent_is_refused_with_its_name() {
+    let output = weir(&["run", "-c", "/nowhere/bootstrap.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("/nowhere/bootstrap.yaml"), "{}", printed(&output));
+}
+
+#[tokio::test]
+async fn version_says_its_version() {
+    let output = weir(&["version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(printed(&output).contains(env!("CARGO_PKG_VERSION")), "{}", printed(&output));
+}
+
+#[tokio::test]
+async fn yaml_takes_anchors_both_cases_of_names_and_an_override() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let address_file = folder.path().join("admin");
+    let yaml = format!(
+        r#"
+admin: {{ address: {{ socketAddress: {{ address: 127.0.0.1, portValue: 0 }} }} }}
+staticResources:
+  listeners:
+  - name: main
+    address: &here {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filterChains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typedConfig:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          statPrefix: main
+          streamIdleTimeout: 1.5s
+          httpFilters:
+          - {{ name: router, typedConfig: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}
+          routeConfig:
+            name: r
+            virtualHosts:
+            - name: all
+              domains: ["*"]
+              routes: [ {{ match: {{ prefix: "/" }}, route: {{ cluster: a }} }} ]
+  - name: second
+    address: *here
+    filterChains: []
+  clusters:
+  - name: a
+    type: STATIC
+    loadAssignment:
+      clusterName: a
+      endpoints: [ {{ lbEndpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ]
+"#,
+        upstream.address.port()
+    );
+    // The second listener shows that the anchor was understood: it is refused for its own reason, with its own path.
+    let (_, output) = check(&yaml);
+    assert!(output.contains("listeners[1]"), "{output}");
+    let yaml: String = yaml.replace("  - name: second\n    address: *here\n    filterChains: []\n", "");
+    let mut child = Command::new(weir_binary())
+        .args(["run", "--config-yaml", &yaml, "--admin-address-path", address_file.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let admin = weir_tests::eventually_some("it is ready", async || {
+        let admin = std::fs::read_to_string(&address_file).ok()?.trim().parse().ok()?;
+        get(admin, "/ready").await.ok().filter(|answer| answer.status == 200).map(|_| admin)
+    })
+    .await;
+    assert_eq!(get(admin, "/ready").await.unwrap().status, 200);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_field_without_effect_is_accepted() {
+    let upstream = Upstream::start().await;
+    let bootstrap = Bootstrap::serving(Hcm::new(), upstream.address)
+        .set(json!({"node": {"locality": {"region": "r", "zone": "z"}}}));
+    let gateway = Gateway::weir(bootstrap).await;
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_log_is_text_or_json() {
+    for (format, mark) in [("text", "["), ("json", "{")] {
+        let bootstrap = Bootstrap::serving(Hcm::new(), refused_address().0);
+        let launch = Launch::new(Kind::Weir, bootstrap).arguments(&["--log-format", format, "--log-level", "info"]);
+        let (exit, _) = launch.start().await.stop().await;
+        assert_eq!(exit.status.code(), Some(0), "{}", exit.output);
+        let first = exit.output.lines().next().unwrap_or_default();
+        if format == "json" {
+            let parsed: Result<serde_json::Value, _> = serde_json::from_str(first);
+            assert!(parsed.is_ok(), "{format} {mark}: {first}");
+        } else {
+            assert!(!first.starts_with('{'), "{first}");
+        }
+    }
+}

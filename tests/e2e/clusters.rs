@@ -1,0 +1,122 @@
+//! Which endpoint a request goes to, and when it goes to none.
+
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use weir_tests::{
+    Bootstrap, Client, Gateway, Hcm, Reply, Upstream, cluster, eventually, get, merge, refused_address, socket_address,
+};
+
+fn endpoint(at: SocketAddr, fields: Value) -> Value {
+    let mut endpoint = json!({"endpoint": {"address": socket_address(at)}});
+    merge(&mut endpoint, fields);
+    endpoint
+}
+
+async fn counts(gateway: &Gateway, upstreams: &[Upstream], requests: usize) -> Vec<usize> {
+    let mut client = Client::connect(gateway.address()).await;
+    for _ in 0..requests {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    upstreams.iter().map(|upstream| upstream.take().len()).collect()
+}
+
+async fn three() -> Vec<Upstream> {
+    vec![Upstream::start().await, Upstream::start().await, Upstream::start().await]
+}
+
+fn of(upstreams: &[Upstream], fields: Value) -> Bootstrap {
+    let addresses: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let mut cluster = cluster("a", &addresses);
+    merge(&mut cluster, fields);
+    Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster)
+}
+
+#[tokio::test]
+async fn round_robin_takes_turns() {
+    let upstreams = three().await;
+    let gateway = Gateway::weir(of(&upstreams, json!({}))).await;
+    assert_eq!(counts(&gateway, &upstreams, 30).await, [10, 10, 10]);
+}
+
+#[tokio::test]
+async fn weights_are_kept() {
+    let upstreams = three().await;
+    let weights = [1, 2, 7];
+    let endpoints: Vec<_> = upstreams
+        .iter()
+        .zip(weights)
+        .map(|(upstream, weight)| endpoint(upstream.address, json!({"load_balancing_weight": weight})))
+        .collect();
+    let gateway =
+        Gateway::weir(of(&upstreams, json!({"load_assignment": {"endpoints": [{"lb_endpoints": endpoints}]}}))).await;
+    let counts = counts(&gateway, &upstreams, 100).await;
+    assert!(counts.iter().zip(weights).all(|(&count, weight)| count.abs_diff(weight * 10) <= 2), "{counts:?}");
+}
+
+#[tokio::test]
+async fn random_and_least_request_use_every_endpoint() {
+    for policy in ["RANDOM", "LEAST_REQUEST"] {
+        let upstreams = three().await;
+        let gateway = Gateway::weir(of(&upstreams, json!({"lb_policy": policy}))).await;
+        let counts = counts(&gateway, &upstreams, 120).await;
+        assert!(counts.iter().all(|&count| count > 10), "{policy}: {counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn unhealthy_and_draining_endpoints_get_nothing() {
+    let upstreams = three().await;
+    let endpoints = json!([
+        endpoint(upstreams[0].address, json!({"health_status": "UNHEALTHY"})),
+        endpoint(upstreams[1].address, json!({"health_status": "DRAINING"})),
+        endpoint(upstreams[2].address, json!({})),
+    ]);
+    let gateway =
+        Gateway::weir(of(&upstreams, json!({"load_assignment": {"endpoints": [{"lb_endpoints": endpoints}]}}))).await;
+    assert_eq!(counts(&gateway, &upstreams, 10).await, [0, 0, 10]);
+}
+
+#[tokio::test]
+async fn a_retry_takes_the_other_endpoint() {
+    let upstream = Upstream::start().await;
+    let (refused, _guard) = refused_address();
+    let retry = json!({"retry_on": "connect-failure", "num_retries": 1, "retry_back_off": {"base_interval": "0.001s"}});
+    let hcm = Hcm::new().routes(json!([{"match": {"prefix": "/"}, "route": {"cluster": "a", "retry_policy": retry}}]));
+    let bootstrap = Bootstrap::new().listener("main", hcm).cluster_value(cluster("a", &[refused, upstream.address]));
+    let gateway = Gateway::weir(bootstrap).await;
+
+    for _ in 0..4 {
+        assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
+    }
+
+    assert_eq!(upstream.seen().len(), 4);
+    assert!(gateway.stat("cluster.a.upstream_rq_retry").await.unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_circuit_breaker_answers_503_at_once() {
+    let upstream =
+        Upstream::answering(|seen, _| if seen.path() == "/slow" { Reply::never() } else { Reply::ok("") }).await;
+    let mut cluster = cluster("a", &[upstream.address]);
+    cluster["circuit_breakers"] =
+        json!({"thresholds": [{"max_requests": 1, "max_connections": 1, "max_pending_requests": 1}]});
+    let gateway = Gateway::weir(Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster)).await;
+    let mut slow = Client::connect(gateway.address()).await;
+    slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the upstream has the slow request", async || upstream.seen().len() == 1).await;
+
+    // One request may be active, one may wait; of these two at least one is refused at once.
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(gateway.address()).await;
+        client.send("GET /fast HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        others.push(client);
+    }
+    let refused = others.pop().unwrap().response().await;
+
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("x-envoy-overloaded"), Some("true"));
+    drop(slow);
+    eventually("the slow request is over", async || upstream.open() == 0 || upstream.seen().len() > 1).await;
+    eventually("requests pass again", async || get(gateway.address(), "/").await.is_ok_and(|a| a.status == 200)).await;
+}

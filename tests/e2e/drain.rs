@@ -1,0 +1,105 @@
+//! SIGTERM: readiness first, then connections, requests last; exit 0.
+
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+use weir_tests::{
+    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, eventually, get, receive, request,
+};
+
+async fn answering_late() -> Upstream {
+    Upstream::answering(|seen, _| match seen.path() {
+        "/late" => Reply::ok("late").delayed(Duration::from_millis(800)),
+        "/never" => Reply::never(),
+        _ => Reply::ok("now"),
+    })
+    .await
+}
+
+fn launch(upstream: &Upstream, limit: &str) -> Launch {
+    Launch::new(Kind::Weir, Bootstrap::serving(Hcm::new(), upstream.address)).arguments(&["--drain-time-s", limit])
+}
+
+#[tokio::test]
+async fn requests_in_flight_end_and_their_connections_are_closed() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "10").start().await;
+    let mut busy = Client::connect(gateway.address()).await;
+    let mut idle = Client::connect(gateway.address()).await;
+    assert_eq!(idle.get("/").await.text(), "now");
+    busy.send("GET /late HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the upstream has it", async || upstream.seen().len() == 2).await;
+
+    gateway.terminate();
+
+    eventually("it is not ready", async || get(gateway.admin, "/ready").await.map_or(true, |a| a.status == 503)).await;
+    let answer = busy.response().await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "late"));
+    assert!(answer.says_close());
+    busy.closed().await;
+    idle.closed().await;
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn http_2_gets_goaway_and_its_streams_end() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "10").start().await;
+    let mut client = H2Client::connect(gateway.address()).await;
+    let (answer, mut stream) = client.start(request("POST", "/late", &[]), false).await.unwrap();
+    eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+
+    gateway.terminate();
+    stream.send_data(Bytes::from_static(b"body"), true).unwrap();
+
+    assert_eq!(receive(answer).await.unwrap().text(), "late");
+    client.closed().await.unwrap();
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_at_the_limit() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "1").start().await;
+    let mut stuck = Client::connect(gateway.address()).await;
+    stuck.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+
+    let begin = Instant::now();
+    gateway.terminate();
+
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn many_busy_connections_lose_no_request() {
+    let upstream = Upstream::answering(|_, _| {
+        Reply::ok("ok").delayed(Duration::from_millis(50)).then(Step::Pause(Duration::ZERO))
+    })
+    .await;
+    let gateway = launch(&upstream, "10").start().await;
+    let address = gateway.address();
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut client = Client::connect(address).await;
+                loop {
+                    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+                    let answer = client.response().await;
+                    assert_eq!(answer.status, 200);
+                    if answer.says_close() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("all are busy", async || upstream.seen().len() > 40).await;
+
+    gateway.terminate();
+
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}

@@ -1,0 +1,135 @@
+//! HTTP/2 from clients.
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_tests::{Bootstrap, Gateway, H2Client, Hcm, Reply, Upstream, eventually, receive, request};
+
+#[tokio::test]
+async fn streams_of_one_connection_do_not_wait_for_each_other() {
+    let upstream =
+        Upstream::answering(|seen, _| if seen.path() == "/slow" { Reply::never() } else { Reply::ok("fast") }).await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut client = H2Client::connect(gateway.address()).await;
+
+    let (_slow, _) = client.start(request("GET", "/slow", &[]), true).await.unwrap();
+    eventually("the upstream has the slow request", async || upstream.seen().len() == 1).await;
+
+    for _ in 0..10 {
+        assert_eq!(client.get("/fast").await.text(), "fast");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_client_resets_ends_at_the_upstream() {
+    let upstream = Upstream::answering(|_, _| Reply::never()).await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut client = H2Client::connect(gateway.address()).await;
+    let (answer, mut stream) = client.start(request("POST", "/", &[]), false).await.unwrap();
+    eventually("the upstream has the request", async || upstream.seen().len() == 1).await;
+
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(answer);
+
+    eventually("the upstream's connection ends", async || upstream.open() == 0).await;
+    gateway.stat_becomes("http.test.downstream_rq_active", 0).await;
+}
+
+#[tokio::test]
+async fn a_body_streams_before_its_end() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut client = H2Client::connect(gateway.address()).await;
+    let (answer, mut stream) = client.start(request("POST", "/", &[]), false).await.unwrap();
+
+    stream.send_data(Bytes::from_static(b"first"), false).unwrap();
+    let has_first = async || upstream.seen().first().is_some_and(|seen| seen.body == b"first");
+    eventually("the first half is at the upstream", has_first).await;
+    stream.send_data(Bytes::from_static(b"-last"), true).unwrap();
+
+    assert_eq!(receive(answer).await.unwrap().status, 200);
+    assert_eq!(upstream.last().body, b"first-last");
+}
+
+#[tokio::test]
+async fn a_length_that_the_body_does_not_keep_resets_the_stream() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut client = H2Client::connect(gateway.address()).await;
+
+    let answer = client.request(request("POST", "/", &[("content-length", "3")]), b"hello").await;
+
+    assert!(answer.is_err() || answer.unwrap().status == 400);
+    assert!(upstream.seen().iter().all(|seen| !seen.complete));
+}
+
+/// The bytes of the n-th attack on a connection.
+type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
+
+#[tokio::test]
+async fn floods_are_cut_off_and_bystanders_are_served() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // A GET of `/` for `a`, as indexed fields and one literal.
+    const HEADERS: &[u8] = &[0x82, 0x86, 0x84, 0x01, 1, b'a'];
+    let rapid_reset = |n: u32| {
+        let stream = 2 * n + 1;
+        [frame(1, 5, stream, HEADERS), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    let floods: [(&str, Flood); 5] = [
+        ("rapid reset", Box::new(rapid_reset)),
+        ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
+        ("ping", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
+        ("empty data", Box::new(|n| if n == 0 { frame(1, 4, 1, HEADERS) } else { frame(0, 0, 1, &[]) })),
+        ("continuation", Box::new(|n| frame(if n == 0 { 1 } else { 9 }, 0, 1, &[0; 16]))),
+    ];
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut bystander = H2Client::connect(gateway.address()).await;
+
+    for (name, flood) in floods {
+        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
+        let mut sent = 0;
+        // Never reads: answers must not pile up in the gateway's memory.
+        for n in 0..200_000 {
+            let write = tokio::time::timeout(std::time::Duration::from_secs(2), stream.write_all(&flood(n))).await;
+            sent = n;
+            if !matches!(write, Ok(Ok(()))) {
+                break;
+            }
+        }
+        assert_eq!(bystander.get("/").await.status, 200, "during {name}, after {sent} frames");
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    }
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let peak: usize = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    assert!(peak < 300_000, "{peak} kB");
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+#[tokio::test]
+async fn http_1_is_not_spoken_where_only_http_2_is() {
+    let upstream = Upstream::start().await;
+    let hcm = Hcm::new().set(json!({"codec_type": "HTTP2"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+
+    assert!(weir_tests::get(gateway.address(), "/").await.is_err());
+    assert_eq!(H2Client::connect(gateway.address()).await.get("/").await.status, 200);
+}

@@ -1,0 +1,15 @@
+//! The gateway through its front door: one binary, one module per subject.
+#![allow(clippy::unwrap_used)]
+
+mod access_log;
+mod admin;
+mod check;
+mod clusters;
+mod connections;
+mod drain;
+mod files;
+mod http2;
+mod plugins;
+mod streaming;
+mod tls;
+mod under_load;
