@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use weir_tests::repository;
 
 /// The folders and files of `gateway/src`, in order: each may use those of earlier lines, and itself.
-const ORDER: [&[&str]; 11] = [
+const ORDER: [&[&str]; 12] = [
     &["http"],
     &["telemetry"],
     &["route", "tls"],
@@ -16,6 +16,7 @@ const ORDER: [&[&str]; 11] = [
     &["plugin"],
     &["snapshot"],
     &["proxy"],
+    &["control"],
     &["source", "admin", "bootstrap"],
     &["app"],
 ];
