@@ -151,7 +151,7 @@ fn class(byte: u8) -> Class {
     match byte {
         b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => Class::Unreserved,
         b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@' | b'['
-        | b'|' | b']' | b'^' | b'%' => Class::Pass,
+        | b']' | b'%' => Class::Pass,
         _ => Class::Escape,
     }
 }

@@ -126,7 +126,7 @@ enum HeaderName {
     Field(Box<str>),
 }
 
-/// What is asked of a field's value. Several fields of one name are joined by commas.
+/// What is asked of a field's value.
 #[derive(Clone, Debug)]
 pub enum HeaderTest {
     /// There is one (or, if false, none).
@@ -180,33 +180,32 @@ impl HeaderMatcher {
     }
 
     fn check_field(&self, name: &str, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(name);
-        let first = values.next();
-        match (first, values.next()) {
-            (Some(first), Some(second)) => {
-                let mut joined: SmallVec<[u8; 256]> = SmallVec::from_slice(first);
-                for value in [second].into_iter().chain(values) {
-                    joined.push(b',');
-                    joined.extend_from_slice(value);
-                }
-                self.check(Some(&joined))
-            }
-            _ => self.check(first),
-        }
+        self.check_all(headers.get_all(name))
     }
 
     fn check(&self, value: Option<&[u8]>) -> bool {
-        let value = match value {
-            Some(value) => value,
-            None if self.missing_is_empty => b"",
+        self.check_all(value.into_iter())
+    }
+
+    /// One value that passes is enough; inverted, none may. (Envoy 1.40 no longer joins them by commas.)
+    fn check_all<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> bool {
+        let mut values = values.peekable();
+        let any = match values.peek() {
+            Some(_) => values.any(|value| self.test.passes(value)),
+            None if self.missing_is_empty => self.test.passes(b""),
             None => return matches!(self.test, HeaderTest::Present(present) if present == self.invert),
         };
-        let passes = match &self.test {
-            HeaderTest::Present(present) => *present,
-            HeaderTest::Range { start, end } => integer(value).is_some_and(|n| (*start..*end).contains(&n)),
-            HeaderTest::Text(matcher) => matcher.is_match(value),
-        };
-        passes != self.invert
+        any != self.invert
+    }
+}
+
+impl HeaderTest {
+    fn passes(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present(present) => *present,
+            Self::Range { start, end } => integer(value).is_some_and(|n| (*start..*end).contains(&n)),
+            Self::Text(matcher) => matcher.is_match(value),
+        }
     }
 }
 
@@ -297,7 +296,10 @@ pub(super) mod tests {
             ("none", exact("2"), true, true, true),
             ("none", exact(""), false, true, true),
             ("empty", exact(""), false, false, true),
-            ("many", exact("a,b"), false, false, true),
+            ("many", exact("a,b"), false, false, false),
+            ("many", exact("b"), false, false, true),
+            ("many", exact("b"), true, false, false),
+            ("many", exact("c"), true, false, true),
             ("many", text(StringMatcher::suffix("b", false)), false, false, true),
             ("x-one", HeaderTest::Present(true), false, false, true),
             ("x-one", HeaderTest::Present(true), true, false, false),

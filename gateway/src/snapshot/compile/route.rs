@@ -52,12 +52,8 @@ pub fn compile_route_config<P>(
     };
     let mut table = RouteTableBuilder::default();
     let mut hosts = Vec::with_capacity(proto.virtual_hosts.len());
-    let mut names = HashSet::with_capacity(proto.virtual_hosts.len());
     for (at, host) in proto.virtual_hosts.iter().enumerate() {
         let mut inner = Problems::new();
-        if !names.insert(host.name.as_str()) {
-            inner.push("name", format!("duplicate virtual host '{}': names have to be unique", host.name));
-        }
         for (domain_at, domain) in host.domains.iter().enumerate() {
             if let Err(error) = table.add_domain(domain, at) {
                 inner.push(format!("domains[{domain_at}]"), format!("'{domain}': {error}"));

@@ -153,6 +153,9 @@ impl<P> Compiler<'_, P> {
             if cluster.name.is_empty() {
                 inner.push("name", "required: cluster_header is not supported");
             }
+            if cluster.weight.is_none() {
+                inner.push("weight", "required: 0 for none of the requests");
+            }
             clusters.push(WeightedCluster {
                 name: self.cluster(&cluster.name, "name", &mut inner),
                 weight: cluster.weight.as_ref().map_or(0, |weight| weight.value),
