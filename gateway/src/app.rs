@@ -1,1 +1,227 @@
 //! Builds every part in order and joins them; a newcomer reads this first.
+//!
+//! Threads: the main thread runs control (sources, publisher, listeners, signals), one thread the admin, one writes access
+//! logs, and the workers serve requests. Only the store of snapshots, the registry of metrics and [`Control`] are shared.
+
+mod listeners;
+mod workers;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use crate::admin;
+use crate::control::{Command, Control};
+use crate::plugin::{Node, Plugins};
+use crate::snapshot::{Publisher, PublisherSettings, SnapshotStore};
+use crate::source::{self, Finding, Sources};
+use crate::telemetry::access_log::Sinks;
+use crate::telemetry::log::LogControl;
+use crate::telemetry::metrics::Registry;
+pub use listeners::BindError;
+use listeners::Listeners;
+use workers::{Mail, Workers};
+
+/// How often it is looked whether all connections have ended while draining.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// What to start with.
+#[derive(Debug)]
+pub struct Settings {
+    /// Resources and where they come from.
+    pub sources: Sources,
+    /// Worker threads; at least 1.
+    pub concurrency: usize,
+    /// The log of the process.
+    pub log: LogControl,
+    /// What plugins read of this node.
+    pub node: Node,
+    /// Where the admin listens; `None` for no admin.
+    pub admin: Option<SocketAddr>,
+    /// File that the admin's real address is written to.
+    pub admin_address_path: Option<PathBuf>,
+    /// How long connections may go on after SIGTERM (`--drain-time-s`).
+    pub drain_time: Duration,
+}
+
+/// Why the gateway did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration cannot be used; each finding says what, where and why.
+    #[error("the configuration has {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Configuration(Vec<Finding>),
+    /// A static listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin cannot be started.
+    #[error("admin: cannot listen on {address}: {source}")]
+    Admin {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system refused a thread, a timer or a signal handler.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the gateway until it is told to end.
+///
+/// # Errors
+/// It could not start.
+pub fn run(settings: Settings) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = LocalSet::new();
+    runtime.block_on(tasks.run_until(serve(settings)))
+}
+
+async fn serve(settings: Settings) -> Result<(), AppError> {
+    let Settings { mut sources, concurrency, log, node, admin, admin_address_path, drain_time } = settings;
+    let (control, commands) = Control::new(concurrency, log);
+
+    let registry = Registry::new(concurrency);
+    let sinks = Sinks::start(&registry)?;
+    let plugins = Plugins::new(Arc::clone(&registry), node, weir_wasm::EngineSettings::from_environment());
+    let store = Arc::new(SnapshotStore::default());
+    let parts = PublisherSettings { registry: Arc::clone(&registry), plugins, access_logs: Arc::clone(&sinks) };
+    let mut publisher = Publisher::new(parts, Arc::clone(&store));
+
+    let findings = sources.load(&mut publisher);
+    if !findings.is_empty() {
+        return Err(AppError::Configuration(findings));
+    }
+    let publisher = Rc::new(RefCell::new(publisher));
+    if let Some(address) = admin {
+        let parts =
+            admin::Parts { control: control.clone(), registry: Arc::clone(&registry), store: Arc::clone(&store) };
+        let started = admin::start(address, parts, Rc::clone(&publisher));
+        let bound = started.map_err(|source| AppError::Admin { address, source })?;
+        if let Some(path) = admin_address_path {
+            std::fs::write(path, bound.to_string())?;
+        }
+    }
+
+    let workers = Workers::start(concurrency, &store, &sinks, &registry)?;
+    let mut gateway = Gateway { control, publisher, workers, listeners: Listeners::default(), sinks, drain_time };
+    gateway.follow()?;
+    gateway.control.unblock("start");
+    tracing::info!(workers = concurrency, "ready to serve");
+
+    let changed = Rc::new(Notify::new());
+    tokio::task::spawn_local(source::watch(
+        sources,
+        Rc::clone(&gateway.publisher),
+        gateway.control.clone(),
+        Rc::clone(&changed),
+    ));
+    gateway.main_loop(commands, &changed).await?;
+    gateway.workers.stop();
+    gateway.sinks.sync(Duration::from_secs(5));
+    Ok(())
+}
+
+/// The parts that the main thread steers.
+struct Gateway {
+    control: Control,
+    publisher: Rc<RefCell<Publisher>>,
+    workers: Workers,
+    listeners: Listeners,
+    sinks: Arc<Sinks>,
+    drain_time: Duration,
+}
+
+impl Gateway {
+    /// Makes workers and sockets follow the newest snapshot. At the start a listener that cannot be bound ends the
+    /// process; later it is said on /ready and tried again with the next change.
+    fn follow(&mut self) -> Result<Option<Instant>, AppError> {
+        let mut errors = Vec::new();
+        self.workers.tell_all(|| Mail::Snapshot);
+        let again = self.listeners.follow(&self.publisher.borrow(), &self.workers, &self.control, &mut errors);
+        for error in errors {
+            if self.control.is_starting() {
+                return Err(error.into());
+            }
+            tracing::error!("{error}");
+        }
+        Ok(again)
+    }
+
+    async fn main_loop(
+        &mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        changed: &Notify,
+    ) -> Result<(), AppError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
+        let mut again = self.follow()?;
+        loop {
+            let command = tokio::select! {
+                () = changed.notified() => {
+                    again = self.follow()?;
+                    continue;
+                }
+                () = sleep_until(again) => {
+                    again = self.follow()?;
+                    continue;
+                }
+                command = commands.recv() => command.unwrap_or(Command::Quit),
+                _ = terminate.recv() => Command::Shutdown,
+                _ = interrupt.recv() => Command::Shutdown,
+                _ = reopen.recv() => Command::ReopenLogs,
+            };
+            match command {
+                Command::ReopenLogs => self.sinks.reopen(),
+                Command::DrainListeners => self.drain(),
+                Command::Quit => return Ok(()),
+                Command::Shutdown => {
+                    self.control.set_draining();
+                    self.drain();
+                    let limit = tokio::time::sleep(self.drain_time);
+                    tokio::select! {
+                        () = self.all_ended() => tracing::info!("all connections have ended"),
+                        () = limit => tracing::warn!("{} connections are cut at the end of the drain time", self.workers.connections()),
+                        _ = terminate.recv() => tracing::warn!("told to end again: not waiting any more"),
+                        _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting any more"),
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Stops accepting. Connections end after the request they serve; idle ones at once.
+    fn drain(&mut self) {
+        tracing::info!(connections = self.workers.connections(), "draining");
+        self.listeners.close_all(&self.control);
+        self.workers.tell_all(|| Mail::Drain);
+    }
+
+    async fn all_ended(&self) {
+        let mut look = tokio::time::interval(DRAIN_LOOK);
+        // The first look comes at once, before the workers have read their mail.
+        look.tick().await;
+        loop {
+            look.tick().await;
+            if self.workers.connections() == 0 {
+                return;
+            }
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

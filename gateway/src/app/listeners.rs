@@ -77,20 +77,18 @@ impl Listeners {
                     control.block(what, format!("waits for {missing}"));
                     again = [again, until].into_iter().flatten().min();
                 }
-                Warm::Ready => {
-                    match bind(listener, workers) {
-                        Ok((bound, address)) => {
-                            control.set_listening(&listener.name, Some(Listening { address }));
-                            control.unblock(&what);
-                            tracing::info!(listener = &*listener.name, %address, "listening");
-                            self.bound.insert(Arc::clone(&listener.name), bound);
-                        }
-                        Err(error) => {
-                            control.block(what, error.to_string());
-                            errors.push(error);
-                        }
+                Warm::Ready => match bind(listener, workers) {
+                    Ok((bound, address)) => {
+                        control.set_listening(&listener.name, Some(Listening { address }));
+                        control.unblock(&what);
+                        tracing::info!(listener = &*listener.name, %address, "listening");
+                        self.bound.insert(Arc::clone(&listener.name), bound);
                     }
-                }
+                    Err(error) => {
+                        control.block(what, error.to_string());
+                        errors.push(error);
+                    }
+                },
             }
         }
         again

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod run;
 mod version;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
+        Verb::Run(run) => run.execute(),
         Verb::Check(check) => check.execute(),
         Verb::Version => version::execute(),
     }
@@ -26,6 +28,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
     Check(check::Check),
     /// Prints the version
     Version,

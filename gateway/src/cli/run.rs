@@ -1,0 +1,107 @@
+//! `weir run`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::config::{Config, node};
+use crate::app::{self, AppError, Settings};
+use crate::source::Finding;
+use crate::telemetry::log::{self, Level, LineFormat};
+
+/// Runs the gateway
+///
+/// Ends on SIGTERM after its connections have ended, at the latest after the drain time; a second SIGTERM ends it at once.
+/// SIGUSR1 opens access log files anew.
+///
+/// Examples:
+///   weir run -c bootstrap.yaml
+///   weir run -c bootstrap.yaml --concurrency 2 --log-level debug --log-format json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Run {
+    /// Envoy v3 bootstrap, YAML or JSON; `-` for standard input
+    #[arg(short = 'c', long = "config-path", value_name = "FILE", required_unless_present = "config_yaml")]
+    config_path: Option<PathBuf>,
+    /// The bootstrap itself instead of a file
+    #[arg(long, value_name = "YAML", conflicts_with = "config_path")]
+    config_yaml: Option<String>,
+    /// Worker threads [default: one for each core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: Option<u16>,
+    /// trace, debug, info, warning, error, critical or off
+    #[arg(short = 'l', long, value_name = "LEVEL", default_value = "info")]
+    log_level: Level,
+    /// What log lines look like: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LineFormat,
+    /// File that the address of the admin interface is written to, for an admin on port 0
+    #[arg(long, value_name = "FILE")]
+    admin_address_path: Option<PathBuf>,
+    /// How long connections may go on after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    drain_time_s: u64,
+    /// Id of this node, instead of the bootstrap's
+    #[arg(long, value_name = "ID")]
+    service_node: Option<String>,
+    /// Cluster of this node, instead of the bootstrap's
+    #[arg(long, value_name = "NAME")]
+    service_cluster: Option<String>,
+    /// Taken for Envoy's sake; has no meaning here
+    #[arg(long, value_name = "ID", hide = true)]
+    base_id: Option<u64>,
+}
+
+impl Run {
+    pub(super) fn execute(self) -> ExitCode {
+        let config = match (self.config_path, self.config_yaml) {
+            (_, Some(text)) => Config::inline(text),
+            (Some(path), None) => match Config::read(path) {
+                Ok(config) => config,
+                Err(reason) => return fail(&reason),
+            },
+            (None, None) => return fail("no configuration: give one with -c FILE"),
+        };
+        let bootstrap = config.bootstrap();
+        let admin = match config.admin(&bootstrap) {
+            Ok(admin) => admin,
+            Err(findings) => return refuse(&findings),
+        };
+        let settings = Settings {
+            node: node(&bootstrap, self.service_cluster, self.service_node),
+            sources: config.sources(bootstrap),
+            concurrency: self.concurrency.map_or_else(cores, usize::from),
+            log: log::start(self.log_level, self.log_format),
+            admin,
+            admin_address_path: self.admin_address_path,
+            drain_time: Duration::from_secs(self.drain_time_s),
+        };
+        match app::run(settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(AppError::Configuration(findings)) => refuse(&findings),
+            Err(error) => fail(&error.to_string()),
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn refuse(findings: &[Finding]) -> ExitCode {
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    fail(&format!(
+        "not started: {} problem{} in the configuration",
+        findings.len(),
+        if findings.len() == 1 { "" } else { "s" }
+    ))
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("weir: {reason}");
+    ExitCode::FAILURE
+}
