@@ -79,6 +79,8 @@ fn check(config: &Config) -> (Vec<Finding>, Summary) {
     let mut sources = config.sources(bootstrap);
     findings.extend(sources.load(&mut publisher));
     findings.extend_from_slice(sources.unready());
+    // The bootstrap first, then its files.
+    findings.sort_by_key(|f| (*f.file != *config.name, Arc::clone(&f.file), f.problem.line));
     (findings, sources.summary().clone())
 }
 
@@ -132,9 +134,9 @@ static_resources:
         let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
         let place = "static_resources.listeners[0].filter_chains[0]";
         for part in [
-            "x.yaml:31: static_resources.clusters[0].connect_timeout: expected a duration".to_owned(),
-            "x.yaml:32: static_resources.clusters[0].unknown_field: unknown field".to_owned(),
-            "x.yaml:33: static_resources.clusters[0].outlier_detection: set, but not supported".to_owned(),
+            "x.yaml:33: static_resources.clusters[0].connect_timeout: expected a duration".to_owned(),
+            "x.yaml:34: static_resources.clusters[0].unknown_field: unknown field".to_owned(),
+            "x.yaml:35: static_resources.clusters[0].outlier_detection: set, but not supported".to_owned(),
             format!("{place}.filters[0].typed_config.route_config.virtual_hosts[0].routes[0].match.safe_regex"),
             format!("{place}.filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster"),
             "/nowhere/cert.pem".to_owned(),

@@ -55,3 +55,6 @@ fn follow_readiness(sources: &Sources, control: &Control, blocked: &mut BTreeSet
     }
     *blocked = wrong;
 }
+
+#[cfg(test)]
+mod tests;
