@@ -162,10 +162,7 @@ impl Request {
         }
         match refused {
             Some((flags, reply)) => self.answer(flags, reply),
-            None if self.chain.is_empty() => {
-                self.to_cluster(end);
-                return;
-            }
+            None if self.chain.is_empty() => self.to_cluster(end),
             None => self.chain.request_headers(end),
         }
         self.take_out(down);
