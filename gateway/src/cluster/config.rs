@@ -28,8 +28,6 @@ pub struct ClusterConfig {
     pub breakers: [Thresholds; 2],
     /// Connections that one endpoint may have (`per_host_thresholds`), by routing priority.
     pub max_connections_per_endpoint: [u32; 2],
-    /// How much of a body is kept while the other side is slower, in bytes.
-    pub buffer_limit: u32,
     /// TLS towards its endpoints; `None` for cleartext.
     pub tls: Option<Arc<UpstreamTls>>,
     /// Options of its sockets.
@@ -52,7 +50,6 @@ impl ClusterConfig {
             fail_traffic_on_panic: false,
             breakers: [Thresholds::default(), Thresholds::default()],
             max_connections_per_endpoint: [u32::MAX; 2],
-            buffer_limit: 1024 * 1024,
             tls: None,
             socket: SocketOptions::default(),
             http: HttpOptions::default(),

@@ -326,7 +326,8 @@ impl Router {
             exchange.send(&mut lease.wire, piece);
         }
         if self.ended {
-            exchange.finish(&mut lease.wire, self.trailers.as_ref());
+            let pass = self.cluster.config.http.http1.trailers;
+            exchange.finish(&mut lease.wire, self.trailers.as_ref().filter(|_| pass));
         }
         let mut write_failed = None;
         if lease.wire.queued() > 0 {
@@ -420,8 +421,8 @@ impl Router {
         }
         match event {
             BodyEvent::Data(piece) => Event::Data(piece, done),
-            BodyEvent::Trailers(trailers) => Event::Trailers(trailers),
-            BodyEvent::End => Event::Data(Bytes::new(), true),
+            BodyEvent::Trailers(trailers) if self.cluster.config.http.http1.trailers => Event::Trailers(trailers),
+            BodyEvent::Trailers(_) | BodyEvent::End => Event::Data(Bytes::new(), true),
         }
     }
 

@@ -60,9 +60,6 @@ pub fn compile_cluster(
             _ => problems.push("connect_timeout", "must be longer than 0 s"),
         }
     }
-    if let Some(limit) = &proto.per_connection_buffer_limit_bytes {
-        config.buffer_limit = limit.value;
-    }
     balancer::compile(proto, &mut config, problems);
     if let Some(breakers) = &proto.circuit_breakers {
         circuit_breakers(breakers, &mut config, problems);
@@ -166,10 +163,6 @@ fn eds_service(proto: &pb::cluster::Cluster) -> String {
 fn circuit_breakers(proto: &pb::cluster::CircuitBreakers, config: &mut ClusterConfig, problems: &mut Problems) {
     // As Envoy: the first entry of a priority counts.
     for (at, entry) in proto.thresholds.iter().enumerate().rev() {
-        let path = format!("circuit_breakers.thresholds[{at}]");
-        if entry.max_connection_pools.is_some() {
-            problems.push(format!("{path}.max_connection_pools"), "not supported: pools belong to workers");
-        }
         let mut limits = Thresholds { track_remaining: entry.track_remaining, ..Thresholds::default() };
         let fields = [
             (&entry.max_connections, &mut limits.max_connections),
@@ -184,7 +177,8 @@ fn circuit_breakers(proto: &pb::cluster::CircuitBreakers, config: &mut ClusterCo
         }
         if let Some(budget) = &entry.retry_budget {
             if budget.budget_interval.is_some() {
-                problems.push(format!("{path}.retry_budget.budget_interval"), "not supported");
+                let path = format!("circuit_breakers.thresholds[{at}].retry_budget.budget_interval");
+                problems.push(path, "not supported");
             }
             let default = RetryBudget::default();
             limits.retry_budget = Some(RetryBudget {
@@ -236,9 +230,6 @@ fn socket_options(proto: &pb::cluster::Cluster, problems: &mut Problems) -> Sock
         }
     }
     if let Some(connection) = &proto.upstream_connection_options {
-        if connection.set_local_interface_name_on_upstream_connections || connection.happy_eyeballs_config.is_some() {
-            problems.push("upstream_connection_options", "only tcp_keepalive is supported");
-        }
         options.keepalive = connection.tcp_keepalive.as_ref().map(|keepalive| {
             let seconds = |field: &Option<pb::UInt32Value>| field.map(|s| Duration::from_secs(s.value.into()));
             TcpKeepalive {

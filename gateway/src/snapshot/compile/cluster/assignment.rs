@@ -70,9 +70,6 @@ fn compile_policy(
             factor => assignment.overprovisioning = factor,
         }
     }
-    if proto.endpoint_stale_after.is_some() {
-        problems.push("policy.endpoint_stale_after", "not supported");
-    }
     match proto.drop_overloads.as_slice() {
         [] => {}
         [only] => {

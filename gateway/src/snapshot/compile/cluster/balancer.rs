@@ -61,12 +61,8 @@ fn compile_common(common: &pb::cluster::cluster::CommonLbConfig, config: &mut Cl
         }
         None => {}
     }
-    let others = [
-        ("close_connections_on_host_set_change", common.close_connections_on_host_set_change),
-        ("override_host_status", common.override_host_status.is_some()),
-    ];
-    for (field, _) in others.into_iter().filter(|(_, set)| *set) {
-        problems.push(format!("common_lb_config.{field}"), "not supported");
+    if common.close_connections_on_host_set_change {
+        problems.push("common_lb_config.close_connections_on_host_set_change", "not supported");
     }
 }
 

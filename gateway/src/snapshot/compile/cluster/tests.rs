@@ -16,6 +16,12 @@ fn assignment(yaml: &str) -> pb::endpoint::ClusterLoadAssignment {
     pb::endpoint::ClusterLoadAssignment::decode(decoded.bytes.as_slice()).unwrap()
 }
 
+/// What the table of fields refuses.
+fn refused_fields(yaml: &str) -> Vec<String> {
+    let message = "envoy.config.cluster.v3.Cluster";
+    weir_xds::check(message, &weir_xds::decode(yaml, message).bytes).iter().map(|p| format!("{p:?}")).collect()
+}
+
 fn compile_with(
     yaml: &str,
     assignment: Option<&Assignment>,
@@ -52,17 +58,13 @@ fn a_small_cluster_has_envoys_defaults() {
     assert_eq!(config.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.balancer, Balancer::RoundRobin);
     assert_eq!(config.panic_threshold, 50);
-    assert_eq!(config.buffer_limit, 1024 * 1024);
     assert_eq!(config.thresholds(RoutingPriority::High).max_requests, 1024);
     assert_eq!(config.http.idle_timeout, Some(Duration::from_secs(3600)));
     assert!(config.tls.is_none() && config.eds_service.is_none());
     assert_eq!(cluster.endpoints.hosts().len(), 1);
 }
 
-#[test]
-fn all_that_is_honoured() {
-    let cluster = compile(
-        r#"
+const FULL: &str = r#"
 name: backend
 alt_stat_name: short
 type: STATIC
@@ -70,7 +72,7 @@ connect_timeout: 0.25s
 per_connection_buffer_limit_bytes: 32768
 lb_policy: LEAST_REQUEST
 least_request_lb_config: { choice_count: 5, active_request_bias: { default_value: 0.5, runtime_key: x } }
-common_lb_config: { healthy_panic_threshold: { value: 33.4 } }
+common_lb_config: { healthy_panic_threshold: { value: 33.4 }, zone_aware_lb_config: { fail_traffic_on_panic: true } }
 circuit_breakers:
   thresholds:
   - { max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4, track_remaining: true }
@@ -102,15 +104,17 @@ load_assignment:
     locality: { region: r, zone: z }
     lb_endpoints:
     - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 3 } } }
-"#,
-    )
-    .unwrap();
+"#;
+
+#[test]
+fn all_that_is_honoured() {
+    assert_eq!(refused_fields(FULL), Vec::<String>::new());
+    let cluster = compile(FULL).unwrap();
     let config = &cluster.config;
     assert_eq!(&*config.stat_name, "short");
     assert_eq!(config.connect_timeout, Duration::from_millis(250));
-    assert_eq!(config.buffer_limit, 32768);
     assert_eq!(config.balancer, Balancer::LeastRequest(LeastRequest { choices: 5, full_scan: false, bias: 0.5 }));
-    assert_eq!(config.panic_threshold, 33);
+    assert_eq!((config.panic_threshold, config.fail_traffic_on_panic), (33, true));
     let default = config.thresholds(RoutingPriority::Default);
     assert_eq!((default.max_connections, default.max_pending, default.max_requests, default.max_retries), (1, 2, 3, 4));
     let budget = config.thresholds(RoutingPriority::High).retry_budget.unwrap();
@@ -141,6 +145,7 @@ fn balancers_as_extensions() {
     let least = policy("least_request.v3.LeastRequest", "        selection_method: FULL_SCAN\n");
     let full_scan = Balancer::LeastRequest(LeastRequest { full_scan: true, ..LeastRequest::default() });
     assert_eq!(compile(&yaml(&least)).unwrap().config.balancer, full_scan);
+    assert_eq!(refused_fields(&yaml(&least)), Vec::<String>::new());
     let known_second = policy("maglev.v3.Maglev", "") + &policy("random.v3.Random", "");
     assert_eq!(compile(&yaml(&known_second)).unwrap().config.balancer, Balancer::Random);
     let problems = compile(&yaml(&policy("maglev.v3.Maglev", ""))).unwrap_err();

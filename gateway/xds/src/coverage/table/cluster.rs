@@ -3,11 +3,13 @@
 use super::super::{NOTHING, Section};
 use super::LATER;
 
+/// Envoy routes by zone only where it knows the cluster it belongs to, and so do we not.
+const NO_ZONES: &str = "as in Envoy without cluster_manager.local_cluster_name, zones are not preferred";
+
 pub(super) const CLUSTER: &[Section] = &[
     Section {
         message: "envoy.config.cluster.v3.Cluster",
-        honoured: "name alt_stat_name load_assignment eds_cluster_config connect_timeout \
-                   per_connection_buffer_limit_bytes circuit_breakers transport_socket typed_extension_protocol_options \
+        honoured: "name alt_stat_name load_assignment eds_cluster_config connect_timeout circuit_breakers transport_socket typed_extension_protocol_options \
                    common_lb_config least_request_lb_config round_robin_lb_config load_balancing_policy \
                    upstream_connection_options upstream_bind_config common_http_protocol_options \
                    http_protocol_options upstream_http_protocol_options max_requests_per_connection",
@@ -22,6 +24,10 @@ pub(super) const CLUSTER: &[Section] = &[
                 "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers \
                  use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config dns_jitter",
                 "no DNS clusters: names are not resolved",
+            ),
+            (
+                "per_connection_buffer_limit_bytes",
+                "an endpoint is read no faster than the client takes it: one read of at most 64 KiB is held",
             ),
             ("cleanup_interval", "endpoints go when they are no longer listed"),
             ("wait_for_warm_on_init", "nothing waits for health checks"),
@@ -54,7 +60,7 @@ pub(super) const CLUSTER: &[Section] = &[
     },
     Section {
         message: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
-        honoured: "healthy_panic_threshold",
+        honoured: "healthy_panic_threshold zone_aware_lb_config",
         idle: &[
             ("update_merge_window", "updates of endpoints are cheap: each takes effect at once"),
             ("ignore_new_hosts_until_first_hc", "there are no health checks"),
@@ -62,10 +68,15 @@ pub(super) const CLUSTER: &[Section] = &[
         ],
         off: &[("close_connections_on_host_set_change", LATER)],
         refused: &[
-            ("zone_aware_lb_config", LATER),
             ("locality_weighted_lb_config", LATER),
             ("consistent_hashing_lb_config", "hash balancing comes later"),
         ],
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
+        honoured: "fail_traffic_on_panic",
+        idle: &[("routing_enabled min_cluster_size", NO_ZONES)],
         ..NOTHING
     },
     Section {
@@ -87,26 +98,40 @@ pub(super) const CLUSTER: &[Section] = &[
     },
     Section {
         message: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
-        refused: &[("slow_start_config", LATER), ("locality_lb_config", LATER)],
+        honoured: "locality_lb_config",
+        refused: &[("slow_start_config", LATER)],
         ..NOTHING
     },
     Section {
         message: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-        honoured: "choice_count active_request_bias",
-        values: &[("selection_method", "N_CHOICES")],
-        off: &[("enable_full_scan", LATER)],
-        refused: &[("slow_start_config", LATER), ("locality_lb_config", LATER)],
+        honoured: "choice_count active_request_bias enable_full_scan locality_lb_config",
+        values: &[("selection_method", "N_CHOICES FULL_SCAN")],
+        refused: &[("slow_start_config", LATER)],
         ..NOTHING
     },
     Section {
         message: "envoy.extensions.load_balancing_policies.random.v3.Random",
-        refused: &[("locality_lb_config", LATER)],
+        honoured: "locality_lb_config",
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig",
+        honoured: "zone_aware_lb_config",
+        refused: &[("locality_weighted_lb_config", LATER)],
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
+        honoured: "fail_traffic_on_panic",
+        idle: &[
+            ("routing_enabled min_cluster_size force_locality_direct_routing", NO_ZONES),
+            ("force_local_zone locality_basis", NO_ZONES),
+        ],
         ..NOTHING
     },
     Section {
         message: "envoy.config.cluster.v3.CircuitBreakers",
-        honoured: "thresholds",
-        refused: &[("per_host_thresholds", LATER)],
+        honoured: "thresholds per_host_thresholds",
         ..NOTHING
     },
     Section {
@@ -162,8 +187,7 @@ pub(super) const CLUSTER: &[Section] = &[
     },
     Section {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
-        honoured: "drop_overloads overprovisioning_factor",
-        off: &[("weighted_priority_health", LATER)],
+        honoured: "drop_overloads overprovisioning_factor weighted_priority_health",
         idle: &[("endpoint_stale_after", "endpoints of a file do not expire")],
         ..NOTHING
     },

@@ -151,7 +151,8 @@ pub(super) const CORE: &[Section] = &[
     },
     Section {
         message: "envoy.config.core.v3.UpstreamHttpProtocolOptions",
-        honoured: "auto_sni auto_san_validation override_auto_sni_header",
+        honoured: "auto_sni auto_san_validation",
+        off: &[("override_auto_sni_header", "auto_sni takes the host")],
         ..NOTHING
     },
     Section {
