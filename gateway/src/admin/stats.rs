@@ -14,11 +14,11 @@ pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
     match query.value("format") {
         None | Some("" | "text") => {
             refresh(admin);
-            Ok(Reply::text(registry.text(&wanted)))
+            Ok(Reply::pieces(registry.text(&wanted)))
         }
         Some("json") => {
             refresh(admin);
-            Ok(Reply::json_text(registry.json(&wanted)))
+            Ok(Reply::json_pieces(registry.json(&wanted)))
         }
         Some("prometheus") => prometheus(admin, query),
         Some(_) => Err(Reply::bad_request("usage: /stats?format=(json|prometheus|text)\n\n")),
@@ -29,7 +29,7 @@ pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
 pub(super) fn prometheus(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
     let wanted = wanted(query)?;
     refresh(admin);
-    Ok(Reply::text(admin.parts.registry.prometheus(&wanted)))
+    Ok(Reply::pieces(admin.parts.registry.prometheus(&wanted)))
 }
 
 /// `/reset_counters`
@@ -64,6 +64,7 @@ fn refresh(admin: &Admin) {
     };
     let memory = process::Memory::now();
     let (started, _) = control.started();
+    let first_expiry = certs::days_until_first_expires(admin).unwrap_or_else(|| u32::MAX.into());
     let snapshot = admin.parts.store.load();
     let connections = snapshot.listeners().map(|one| one.scope.gauge(listener::DOWNSTREAM_CX_ACTIVE)).sum();
     for (gauge, level) in [
@@ -75,7 +76,7 @@ fn refresh(admin: &Admin) {
         (server::MEMORY_HEAP_SIZE, memory.private),
         (server::MEMORY_PHYSICAL_SIZE, memory.resident),
         (server::TOTAL_CONNECTIONS, connections),
-        (server::DAYS_UNTIL_FIRST_CERT_EXPIRING, certs::days_until_first_expires(admin).unwrap_or(u32::MAX.into())),
+        (server::DAYS_UNTIL_FIRST_CERT_EXPIRING, first_expiry),
     ] {
         scope.set(gauge, level);
     }

@@ -33,7 +33,7 @@ fn fixture() -> Fixture {
         Update { source: source.into(), kind: weir_xds::Kind::Cluster, resources: vec![resource] }
     };
     let broken = CLUSTER.replace("\"up\"", "\"broken\"").replace("127.0.0.1", "nowhere.example");
-    let report = publisher.publish(vec![resource(&STATIC, CLUSTER), resource("/etc/cds.yaml", &broken)]);
+    let report = publisher.publish(vec![resource(STATIC, CLUSTER), resource("/etc/cds.yaml", &broken)]);
     assert_eq!((report.accepted, report.rejected.len()), (1, 1), "{report:?}");
     let parts = Parts { control, registry, store };
     Fixture { admin: Admin { parts, publisher: Rc::new(RefCell::new(publisher)) }, commands }
@@ -176,4 +176,28 @@ fn clusters_and_listeners() {
     assert!(fixture.get("/").1.contains("<a href=\"stats\">/stats</a>"));
     assert!(fixture.get("/help").1.contains("  /quitquitquit (POST): exit the server\n"));
     assert_ne!(fixture.json("/memory")["total_physical_bytes"], "0");
+}
+
+#[test]
+fn it_is_served_over_http() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Fixture { admin, .. } = fixture();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let address = start(any, admin.parts.clone(), Rc::clone(&admin.publisher)).unwrap();
+        let ask = async |request: &str| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = ask("GET /stats?filter=server.live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\r\nserver: weir\r\n"), "{answer}");
+        assert!(answer.contains("server.live: 0\n"), "{answer}");
+        let answer = ask("HEAD /help HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.ends_with("\r\n\r\n") && answer.contains("content-length: "), "{answer}");
+        assert!(ask("GARBAGE\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    }));
 }

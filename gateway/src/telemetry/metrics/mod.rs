@@ -14,5 +14,5 @@ mod scope;
 
 pub use histogram::{Bins, Quantiles};
 pub use registry::Registry;
-pub use render::StatsQuery;
+pub use render::{Pieces, StatsQuery};
 pub use scope::{Chunk, Counter, Gauge, Histogram, Kind, Scope, ScopeName, Statuses, Table};

@@ -3,116 +3,186 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::histogram::BOUNDS;
 use super::number::general;
 use super::registry::Registry;
-use super::render::{StatsQuery, by_parts};
-use super::scope::{Metric, ScopeState};
+use super::render::{Pieces, StatsQuery, by_parts};
+use super::scope::{Metric, Reading, ScopeState, Table};
 
 impl Registry {
-    /// All metrics: counters, then gauges, then histograms, each by name.
-    pub fn prometheus(&self, query: &StatsQuery) -> String {
-        let mut families = Families::default();
+    /// All metrics: counters, then gauges, then histograms, each by name. Rendered piece by piece.
+    pub fn prometheus(&self, query: &StatsQuery) -> Pieces {
+        let mut kinds: BTreeMap<&'static str, Vec<Arc<ScopeState>>> = BTreeMap::new();
         for scope in self.living() {
-            families.add(scope, query);
+            if !query.used_only || scope.read().is_used() {
+                kinds.entry(scope.table.pattern).or_default().push(scope);
+            }
         }
+        let mut families = Vec::new();
+        for mut scopes in kinds.into_values() {
+            scopes.sort_by(|one, other| by_parts(one, other));
+            add_families(&scopes.into(), &mut families);
+        }
+        families.sort_by(|one, other| (one.sort, &one.name).cmp(&(other.sort, &other.name)));
+        let query = query.clone();
+        Box::new(families.into_iter().map(move |family| family.render(&query)).filter(|piece| !piece.is_empty()))
+    }
+}
+
+/// In Prometheus's sense: the series of one name.
+struct Family {
+    sort: Sort,
+    /// Dotted, without the parts that became labels.
+    name: String,
+    /// Of one kind.
+    scopes: Rc<[Arc<ScopeState>]>,
+    members: Vec<Member>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A metric of each scope.
+struct Member {
+    of: Of,
+    /// Name within the scope; of a family of status codes without the code.
+    metric: &'static str,
+    on_use: bool,
+    label: Option<(&'static str, String)>,
+}
+
+#[derive(Clone, Copy)]
+enum Of {
+    Counter(usize),
+    Gauge(usize),
+    Histogram(usize),
+    Statuses(usize),
+    /// Each worker's value in that slot.
+    Workers(usize),
+}
+
+/// Adds the families of the scopes of one kind.
+fn add_families(scopes: &Rc<[Arc<ScopeState>]>, families: &mut Vec<Family>) {
+    let Some(table) = scopes.first().map(|scope| scope.table) else { return };
+    let base: Vec<_> = table.pattern.split('.').filter(|part| !part.starts_with('{')).collect();
+    let mut by_name: BTreeMap<(Sort, String), Vec<Member>> = BTreeMap::new();
+    for (sort, name, member) in members(table) {
+        by_name.entry((sort, format!("{}.{name}", base.join(".")))).or_default().push(member);
+    }
+    let family = |((sort, name), members)| Family { sort, name, scopes: Rc::clone(scopes), members };
+    families.extend(by_name.into_iter().map(family));
+}
+
+fn members(table: &'static Table) -> Vec<(Sort, Cow<'static, str>, Member)> {
+    let mut all = Vec::new();
+    let mut add = |sort, metric: &'static Metric, of, slot| {
+        let (name, label) = extract(metric.name);
+        all.push((sort, name, Member { of, metric: metric.name, on_use: metric.on_use, label }));
+        if metric.per_worker {
+            let member = Member { of: Of::Workers(slot), metric: metric.name, on_use: true, label: None };
+            all.push((sort, format!("worker.{}", metric.name).into(), member));
+        }
+    };
+    for (index, metric) in table.counters.iter().enumerate() {
+        add(Sort::Counter, metric, Of::Counter(index), index);
+    }
+    for (index, metric) in table.gauges.iter().enumerate() {
+        add(Sort::Gauge, metric, Of::Gauge(index), table.counters.len() + index);
+    }
+    for (index, metric) in table.histograms.iter().enumerate() {
+        add(Sort::Histogram, metric, Of::Histogram(index), 0);
+    }
+    for (index, name) in table.statuses.iter().enumerate() {
+        let member = Member { of: Of::Statuses(index), metric: name, on_use: true, label: None };
+        all.push((Sort::Counter, (*name).into(), member));
+    }
+    all
+}
+
+impl Family {
+    fn render(&self, query: &StatsQuery) -> String {
+        let name = metric_name(&self.name);
         let mut out = String::new();
-        families.counters.iter().for_each(|(name, series)| write_numbers(&mut out, name, "counter", series));
-        families.gauges.iter().for_each(|(name, series)| write_numbers(&mut out, name, "gauge", series));
-        families.histograms.iter().for_each(|(name, series)| write_histograms(&mut out, name, series));
+        for scope in self.scopes.iter() {
+            let prefix = if query.filter.is_some() { scope.prefix() } else { String::new() };
+            let reading = scope.read();
+            for member in &self.members {
+                let wanted = |suffix: &str| query.wants(&format!("{prefix}{}{suffix}", member.metric));
+                let hidden = member.on_use || query.used_only;
+                let line = |value: Option<u64>, label: Option<(&'static str, &str)>, out: &mut String| {
+                    if value.is_some() || !hidden {
+                        // Writing to a String cannot fail, here and below.
+                        let _ = writeln!(out, "{name}{{{}}} {}", labels(scope, label), value.unwrap_or(0));
+                    }
+                };
+                let label = member.label.as_ref().map(|(tag, value)| (*tag, value.as_str()));
+                match member.of {
+                    Of::Statuses(family) => write_statuses(&reading, family, &wanted, &line, &mut out),
+                    _ if !wanted("") => {}
+                    Of::Counter(index) => line(Some(reading.counter(index)).filter(|v| *v > 0), label, &mut out),
+                    Of::Gauge(index) => line(reading.gauge(index), label, &mut out),
+                    Of::Workers(slot) if reading.is_used() => {
+                        for (worker, value) in scope.by_worker(slot) {
+                            line(Some(value), Some(("envoy_worker_id", &worker.to_string())), &mut out);
+                        }
+                    }
+                    Of::Workers(_) => {}
+                    Of::Histogram(index) => write_histogram(scope, index, &name, hidden, &mut out),
+                }
+            }
+        }
+        if out.is_empty() {
+            return out;
+        }
+        let sort = match self.sort {
+            Sort::Counter => "counter",
+            Sort::Gauge => "gauge",
+            Sort::Histogram => "histogram",
+        };
+        out.insert_str(0, &format!("# TYPE {name} {sort}\n"));
         out
     }
 }
 
-/// Series by dotted name without the parts that became labels.
-#[derive(Default)]
-struct Families {
-    counters: BTreeMap<String, Vec<Series<u64>>>,
-    gauges: BTreeMap<String, Vec<Series<u64>>>,
-    histograms: BTreeMap<String, Vec<Series<usize>>>,
-}
-
-struct Series<T> {
-    scope: Arc<ScopeState>,
-    /// Label of the metric itself, before those of the scope.
-    label: Option<(&'static str, String)>,
-    value: T,
-}
-
-impl Families {
-    fn add(&mut self, scope: Arc<ScopeState>, query: &StatsQuery) {
-        let used = scope.is_used();
-        if query.used_only && !used {
-            return;
-        }
-        let table = scope.table;
-        let base = table.pattern.split('.').filter(|p| !p.starts_with('{')).collect::<Vec<_>>().join(".");
-        let prefix = if query.filter.is_some() { scope.prefix() } else { String::new() };
-        let shown = |metric: &Metric, value: Option<u64>| {
-            !(value.is_none() && (metric.on_use || query.used_only)) && query.wants(&format!("{prefix}{}", metric.name))
-        };
-        for (index, metric) in table.counters.iter().enumerate() {
-            let value = if used { Some(scope.sum_counter(index)).filter(|v| *v > 0) } else { None };
-            if shown(metric, value) {
-                push(&mut self.counters, &base, metric, &scope, value.unwrap_or(0));
-                if metric.per_worker {
-                    push_workers(&mut self.counters, &base, metric, &scope, index);
-                }
-            }
-        }
-        for (index, metric) in table.gauges.iter().enumerate() {
-            let value = if used { scope.sum_gauge(index) } else { None };
-            if shown(metric, value) {
-                push(&mut self.gauges, &base, metric, &scope, value.unwrap_or(0));
-                if metric.per_worker {
-                    push_workers(&mut self.gauges, &base, metric, &scope, table.counters.len() + index);
-                }
-            }
-        }
-        for (family, name) in table.statuses.iter().enumerate().filter(|_| used) {
-            for status in 100..600 {
-                let value = scope.sum_status(family, status);
-                if value > 0 && query.wants(&format!("{prefix}{name}_{status}")) {
-                    let label = Some(("envoy_response_code", status.to_string()));
-                    let series = Series { scope: scope.clone(), label, value };
-                    self.counters.entry(format!("{base}.{name}")).or_default().push(series);
-                }
-            }
-        }
-        for (index, metric) in table.histograms.iter().enumerate() {
-            let count = used.then(|| scope.bins(index).count()).filter(|count| *count > 0);
-            if shown(metric, count) {
-                let series = Series { scope: scope.clone(), label: None, value: index };
-                self.histograms.entry(format!("{base}.{}", metric.name)).or_default().push(series);
-            }
+fn write_statuses(
+    reading: &Reading<'_>,
+    family: usize,
+    wanted: &impl Fn(&str) -> bool,
+    line: &impl Fn(Option<u64>, Option<(&'static str, &str)>, &mut String),
+    out: &mut String,
+) {
+    if !reading.has_chunks() {
+        return;
+    }
+    for status in 100..600 {
+        let value = Some(reading.status(family, status)).filter(|value| *value > 0);
+        if value.is_some() && wanted(&format!("_{status}")) {
+            line(value, Some(("envoy_response_code", &status.to_string())), out);
         }
     }
 }
 
-fn push(
-    families: &mut BTreeMap<String, Vec<Series<u64>>>,
-    base: &str,
-    metric: &Metric,
-    scope: &Arc<ScopeState>,
-    value: u64,
-) {
-    let (name, label) = extract(metric.name);
-    families.entry(format!("{base}.{name}")).or_default().push(Series { scope: scope.clone(), label, value });
-}
-
-fn push_workers(
-    families: &mut BTreeMap<String, Vec<Series<u64>>>,
-    base: &str,
-    metric: &Metric,
-    scope: &Arc<ScopeState>,
-    slot: usize,
-) {
-    let series = families.entry(format!("{base}.worker.{}", metric.name)).or_default();
-    for (worker, value) in scope.by_worker(slot) {
-        series.push(Series { scope: scope.clone(), label: Some(("envoy_worker_id", worker.to_string())), value });
+fn write_histogram(scope: &ScopeState, index: usize, name: &str, hidden: bool, out: &mut String) {
+    let bins = scope.bins(index);
+    let count = bins.count();
+    if count == 0 && hidden {
+        return;
     }
+    let labels = labels(scope, None);
+    let comma = if labels.is_empty() { "" } else { "," };
+    for (bound, count) in BOUNDS.iter().zip(bins.cumulative()) {
+        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", general(*bound, 32));
+    }
+    let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", general(bins.sum(), 32));
+    let _ = writeln!(out, "{name}_count{{{labels}}} {count}");
 }
 
 /// Takes the part of a metric's name that is a label by Envoy's tag rules out of it.
@@ -131,36 +201,6 @@ fn extract(name: &'static str) -> (Cow<'static, str>, Option<(&'static str, Stri
     }
 }
 
-fn write_numbers(out: &mut String, name: &str, sort: &str, series: &[Series<u64>]) {
-    let name = metric_name(name);
-    let mut series: Vec<_> = series.iter().collect();
-    series.sort_by(|a, b| by_parts(&a.scope, &b.scope));
-    // Writing to a String cannot fail, here and below.
-    let _ = writeln!(out, "# TYPE {name} {sort}");
-    for one in series {
-        let _ = writeln!(out, "{name}{{{}}} {}", labels(one), one.value);
-    }
-}
-
-fn write_histograms(out: &mut String, name: &str, series: &[Series<usize>]) {
-    let name = metric_name(name);
-    let mut series: Vec<_> = series.iter().collect();
-    series.sort_by(|a, b| by_parts(&a.scope, &b.scope));
-    let _ = writeln!(out, "# TYPE {name} histogram");
-    for one in series {
-        let bins = one.scope.bins(one.value);
-        let labels = labels(one);
-        let comma = if labels.is_empty() { "" } else { "," };
-        for (bound, count) in BOUNDS.iter().zip(bins.cumulative()) {
-            let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", general(*bound, 32));
-        }
-        let count = bins.count();
-        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", general(bins.sum(), 32));
-        let _ = writeln!(out, "{name}_count{{{labels}}} {count}");
-    }
-}
-
 fn metric_name(dotted: &str) -> String {
     let clean = dotted.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     // Envoy leaves names of its extensions' own namespaces alone; Weir's own begin with `weir`.
@@ -168,13 +208,12 @@ fn metric_name(dotted: &str) -> String {
     prefix.chars().chain(clean).collect()
 }
 
-fn labels<T>(series: &Series<T>) -> String {
-    let tags = series.scope.table.pattern.split('.').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'));
-    let mut of_scope: Vec<_> = tags.zip(series.scope.parts()).collect();
-    // Envoy lists the tag found last in the name first.
+/// The metric's own label, then those of the scope: Envoy lists the tag found last in the name first.
+fn labels(scope: &ScopeState, own: Option<(&'static str, &str)>) -> String {
+    let tags = scope.table.pattern.split('.').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut of_scope: Vec<_> = tags.zip(scope.parts()).collect();
     of_scope.reverse();
-    let own = series.label.iter().map(|(tag, value)| (*tag, value.as_str()));
-    let all = own.chain(of_scope).map(|(tag, value)| format!("{tag}=\"{}\"", escape(value)));
+    let all = own.into_iter().chain(of_scope).map(|(tag, value)| format!("{tag}=\"{}\"", escape(value)));
     all.collect::<Vec<_>>().join(",")
 }
 
@@ -204,7 +243,7 @@ mod tests {
         let listener = registry.scope(Listener, "127.0.0.1_0");
         listener.chunk(1).up(listener::DOWNSTREAM_CX_ACTIVE);
         registry.scope(Server, "").set(server::LIVE, 1);
-        let text = registry.prometheus(&StatsQuery { used_only: true, filter: None });
+        let text = registry.prometheus(&StatsQuery { used_only: true, filter: None }).collect::<String>();
         for line in [
             "# TYPE envoy_cluster_external_upstream_rq counter",
             "envoy_cluster_external_upstream_rq{envoy_response_code=\"503\",envoy_cluster_name=\"up\"} 1",
@@ -219,7 +258,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
-        let all = registry.prometheus(&StatsQuery::default());
+        let all = registry.prometheus(&StatsQuery::default()).collect::<String>();
         let classes: Vec<_> = all.lines().filter(|l| l.starts_with("envoy_listener_http_downstream_rq_xx{")).collect();
         assert_eq!(classes.len(), 5);
         assert_eq!(all.matches("# TYPE envoy_listener_http_downstream_rq_xx ").count(), 1);

@@ -1,7 +1,9 @@
 //! Metrics as Envoy's admin interface prints them: text and JSON.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -27,48 +29,68 @@ impl StatsQuery {
     }
 }
 
+/// A rendered part of a long answer.
+pub type Pieces = Box<dyn Iterator<Item = String>>;
+
 impl Registry {
-    /// One line for each metric: `name: value`, counters and gauges by name, then histograms.
-    pub fn text(&self, query: &StatsQuery) -> String {
-        let mut out = String::new();
+    /// One line for each metric: `name: value`, counters and gauges by name, then histograms. Rendered piece by piece:
+    /// ten thousand clusters have a million metrics.
+    pub fn text(&self, query: &StatsQuery) -> Pieces {
         let groups = groups(self.living());
-        for group in &groups {
-            for (name, value) in numbers(group, query) {
-                // Writing to a String cannot fail.
+        let (of_histograms, for_histograms) = (groups.clone(), query.clone());
+        let query = query.clone();
+        let numbers = groups.into_iter().map(move |group| {
+            let mut out = String::new();
+            for (name, value) in numbers(&group, &query) {
+                // Writing to a String cannot fail, here and below.
                 let _ = writeln!(out, "{name}: {value}");
             }
-        }
-        for (name, bins) in groups.iter().flat_map(|group| histograms(group, query)) {
-            let _ = writeln!(out, "{name}: {}", summary(&bins));
-        }
-        out
+            out
+        });
+        let histograms = of_histograms.into_iter().map(move |group| {
+            let mut out = String::new();
+            for (name, bins) in histograms(&group, &for_histograms) {
+                let _ = writeln!(out, "{name}: {}", summary(&bins));
+            }
+            out
+        });
+        Box::new(numbers.chain(histograms).filter(|piece| !piece.is_empty()))
     }
 
     /// The same as a JSON document of Envoy's shape. Weir keeps no intervals, so those are null.
-    pub fn json(&self, query: &StatsQuery) -> String {
+    pub fn json(&self, query: &StatsQuery) -> Pieces {
         let groups = groups(self.living());
-        let mut stats: Vec<_> = groups
-            .iter()
-            .flat_map(|group| numbers(group, query))
-            .map(|(name, value)| json!({"name": name, "value": value}))
-            .collect();
-        let quantiles: Vec<_> = groups
-            .iter()
-            .flat_map(|group| histograms(group, query))
-            .map(|(name, bins)| {
-                let values: Vec<_> = match bins.quantiles() {
-                    Some(values) => values.iter().map(|v| json!({"interval": null, "cumulative": v})).collect(),
-                    None => vec![json!({"interval": null, "cumulative": null}); QUANTILES.len()],
-                };
-                json!({"name": name, "values": values})
-            })
-            .collect();
-        if !quantiles.is_empty() {
+        let (of_histograms, for_histograms) = (groups.clone(), query.clone());
+        let query = query.clone();
+        // Nothing before the first element, a comma before every other.
+        let separator = Rc::new(Cell::new(""));
+        let last_separator = Rc::clone(&separator);
+        let numbers = groups.into_iter().map(move |group| {
+            let mut out = String::new();
+            for (name, value) in numbers(&group, &query) {
+                let _ = write!(out, "{}{}", separator.replace(","), json!({"name": name, "value": value}));
+            }
+            out
+        });
+        // Envoy puts the histograms last, as one element of the list.
+        let histograms = std::iter::once_with(move || {
+            let quantiles: Vec<_> =
+                of_histograms.iter().flat_map(|group| histograms(group, &for_histograms)).map(quantiles_json).collect();
             let supported = QUANTILES.map(json_number);
-            stats.push(json!({"histograms": {"supported_quantiles": supported, "computed_quantiles": quantiles}}));
-        }
-        json!({ "stats": stats }).to_string()
+            let element = json!({"histograms": {"supported_quantiles": supported, "computed_quantiles": quantiles}});
+            format!("{}{element}]}}", last_separator.get())
+        });
+        let start = std::iter::once(r#"{"stats":["#.to_owned());
+        Box::new(start.chain(numbers).chain(histograms).filter(|piece| !piece.is_empty()))
     }
+}
+
+fn quantiles_json((name, bins): (String, Bins)) -> serde_json::Value {
+    let values: Vec<_> = match bins.quantiles() {
+        Some(values) => values.iter().map(|v| json!({"interval": null, "cumulative": v})).collect(),
+        None => vec![json!({"interval": null, "cumulative": null}); QUANTILES.len()],
+    };
+    json!({"name": name, "values": values})
 }
 
 fn json_number(value: f64) -> serde_json::Value {
@@ -98,7 +120,8 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
     let mut all = Vec::new();
     for scope in group {
         let prefix = scope.prefix();
-        let used = scope.is_used();
+        let reading = scope.read();
+        let used = reading.is_used();
         if query.used_only && !used {
             continue;
         }
@@ -108,7 +131,7 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
             }
         };
         for (index, metric) in scope.table.counters.iter().enumerate() {
-            let value = if used { Some(scope.sum_counter(index)).filter(|v| *v > 0) } else { None };
+            let value = if used { Some(reading.counter(index)).filter(|v| *v > 0) } else { None };
             show(format!("{prefix}{}", metric.name), value, metric.on_use);
             if metric.per_worker {
                 for (worker, value) in scope.by_worker(index) {
@@ -117,7 +140,7 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
             }
         }
         for (index, metric) in scope.table.gauges.iter().enumerate() {
-            let value = if used { scope.sum_gauge(index) } else { None };
+            let value = if used { reading.gauge(index) } else { None };
             show(format!("{prefix}{}", metric.name), value, metric.on_use);
             if metric.per_worker {
                 for (worker, value) in scope.by_worker(scope.table.counters.len() + index) {
@@ -125,10 +148,10 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
                 }
             }
         }
-        if used {
+        if reading.has_chunks() {
             for (family, name) in scope.table.statuses.iter().enumerate() {
                 for status in 100..600 {
-                    let value = Some(scope.sum_status(family, status)).filter(|v| *v > 0);
+                    let value = Some(reading.status(family, status)).filter(|v| *v > 0);
                     if value.is_some() {
                         show(format!("{prefix}{name}_{status}"), value, true);
                     }
@@ -189,7 +212,7 @@ mod tests {
         let listener = registry.scope(Listener, "127.0.0.1_80");
         let _both = registry.scope(ListenerHttp, ("127.0.0.1_80", "ingress"));
         listener.chunk(2).inc(listener::DOWNSTREAM_CX_TOTAL);
-        let text = registry.text(&StatsQuery { used_only: true, filter: None });
+        let text = registry.text(&StatsQuery { used_only: true, filter: None }).collect::<String>();
         let expected = "cluster.a.b.external.upstream_rq_503: 1
 cluster.a.b.external.upstream_rq_5xx: 1
 cluster.a.b.external.upstream_rq_completed: 1
@@ -205,12 +228,13 @@ http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(na
 ";
         let shown: Vec<_> = text.lines().filter(|l| !l.contains("worker_") || l.contains("total")).collect();
         assert_eq!(shown.join("\n") + "\n", expected);
-        let all = registry.text(&StatsQuery::default());
+        let all = registry.text(&StatsQuery::default()).collect::<String>();
         let names: Vec<_> = all.lines().filter(|l| !l.contains("No recorded") && !l.contains("P0")).collect();
         assert!(names.is_sorted_by_key(|l| l.split(": ").next()));
         assert!(all.contains("listener.127.0.0.1_80.http.ingress.downstream_rq_2xx: 0\n"));
         let filter = Some(Regex::new("rq_total$").unwrap());
-        assert_eq!(registry.text(&StatsQuery { filter, used_only: true }), "http.ingress.downstream_rq_total: 3\n");
+        let found: String = registry.text(&StatsQuery { filter, used_only: true }).collect();
+        assert_eq!(found, "http.ingress.downstream_rq_total: 3\n");
     }
 
     #[test]
@@ -245,7 +269,7 @@ http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(na
         let http = registry.scope(Http, "i");
         http.chunk(1).record(http::DOWNSTREAM_RQ_TIME, 0);
         let filter = Some(Regex::new("downstream_rq_t(otal|ime)$").unwrap());
-        let json = registry.json(&StatsQuery { filter, used_only: false });
+        let json: String = registry.json(&StatsQuery { filter, used_only: false }).collect();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["stats"][0], json!({"name": "http.i.downstream_rq_total", "value": 0}));
         let histograms = &value["stats"][1]["histograms"];

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::histogram::{Bins, Recorder};
 
@@ -146,17 +146,17 @@ impl<K: Kind> Scope<K> {
 
     /// Current value of a counter, over all threads.
     pub fn counter(&self, id: Counter<K>) -> u64 {
-        self.state.sum_counter(id.0 as usize)
+        self.state.read().counter(id.0 as usize)
     }
 
     /// Current level of a gauge, over all threads.
     pub fn gauge(&self, id: Gauge<K>) -> u64 {
-        self.state.sum_gauge(id.0 as usize).unwrap_or_default()
+        self.state.read().gauge(id.0 as usize).unwrap_or_default()
     }
 
     /// Current counter of a status code, over all threads.
     pub fn status(&self, id: Statuses<K>, status: u16) -> u64 {
-        self.state.sum_status(id.0 as usize, status)
+        self.state.read().status(id.0 as usize, status)
     }
 
     /// Whether `other` is the same scope.
@@ -351,57 +351,15 @@ impl ScopeState {
         edit(&mut cold.values[at].1);
     }
 
-    fn sparse(&self, slot: usize) -> Option<u64> {
-        let cold = self.cold.lock().unwrap_or_else(PoisonError::into_inner);
-        cold.values.iter().find(|(s, _)| usize::from(*s) == slot).map(|(_, value)| *value)
-    }
-
-    fn since_reset(&self, slot: usize, value: u64) -> u64 {
-        let cold = self.cold.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = cold.base.iter().find(|(s, _)| *s as usize == slot).map_or(0, |(_, base)| *base);
-        value.saturating_sub(base)
-    }
-
-    pub(super) fn sum_counter(&self, index: usize) -> u64 {
-        self.since_reset(index, self.raw_counter(index))
-    }
-
-    fn raw_counter(&self, index: usize) -> u64 {
-        let hot = self.used().filter_map(|m| m.values.get(index)).map(|v| v.load(Ordering::Relaxed));
-        hot.fold(self.sparse(index).unwrap_or(0), u64::wrapping_add)
-    }
-
-    /// `None` if it was never touched.
-    pub(super) fn sum_gauge(&self, index: usize) -> Option<u64> {
-        let slot = usize::from(gauge_slot(self.table, 0)) + index;
-        let hot = self.used().filter_map(|m| m.values.get(slot)).map(|v| v.load(Ordering::Relaxed));
-        let levels = hot.filter(|v| *v != UNUSED).map(|v| v.wrapping_sub(ZERO));
-        let sum = levels.chain(self.sparse(slot)).reduce(u64::wrapping_add)?;
-        // Workers are read one after the other: a sum may be below zero for a moment.
-        Some(if sum > i64::MAX as u64 { 0 } else { sum })
-    }
-
-    pub(super) fn sum_status(&self, family: usize, status: u16) -> u64 {
-        self.since_reset(self.status_slot(family, status), self.raw_status(family, status))
-    }
-
-    fn raw_status(&self, family: usize, status: u16) -> u64 {
-        self.used().filter_map(|m| m.statuses.get(family)).map(|f| f.count(status)).sum()
-    }
-
-    fn status_slot(&self, family: usize, status: u16) -> usize {
-        self.table.counters.len() + self.table.gauges.len() + family * 600 + usize::from(status)
+    /// All that is known of it, for one look: the lock is taken once.
+    pub(super) fn read(&self) -> Reading<'_> {
+        Reading { scope: self, cold: self.cold.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     pub(super) fn bins(&self, histogram: usize) -> Bins {
         let mut all = Bins::default();
         self.used().filter_map(|m| m.histograms.get(histogram)).for_each(|r| r.add_to(&mut all));
         all
-    }
-
-    /// Whether any worker has a chunk or anything was counted by another thread.
-    pub(super) fn is_used(&self) -> bool {
-        self.used().next().is_some() || !self.cold.lock().unwrap_or_else(PoisonError::into_inner).values.is_empty()
     }
 
     /// Worker numbers with their counts of one counter or gauge slot.
@@ -415,14 +373,7 @@ impl ScopeState {
 
     /// From now on counters show what came after. Chunks are left alone: their workers are the only writers.
     pub(super) fn reset_counters(&self) {
-        if !self.is_used() {
-            return;
-        }
-        let fixed = (0..self.table.counters.len()).map(|i| (i as u32, self.raw_counter(i)));
-        let by_status = (0..self.table.statuses.len())
-            .flat_map(|family| (100..600).map(move |status| (family, status)))
-            .map(|(family, status)| (self.status_slot(family, status) as u32, self.raw_status(family, status)));
-        let base: Vec<_> = fixed.chain(by_status).filter(|(_, value)| *value > 0).collect();
+        let base = self.read().raw_counters();
         self.cold.lock().unwrap_or_else(PoisonError::into_inner).base = base;
     }
 
@@ -440,5 +391,75 @@ impl ScopeState {
             prefix.push('.');
         }
         prefix
+    }
+}
+
+/// A look at a scope.
+pub(super) struct Reading<'a> {
+    scope: &'a ScopeState,
+    cold: MutexGuard<'a, Cold>,
+}
+
+impl Reading<'_> {
+    /// Whether any worker has a chunk or anything was counted by another thread.
+    pub(super) fn is_used(&self) -> bool {
+        !self.cold.values.is_empty() || self.has_chunks()
+    }
+
+    /// Whether any worker has a chunk.
+    pub(super) fn has_chunks(&self) -> bool {
+        self.scope.used().next().is_some()
+    }
+
+    pub(super) fn counter(&self, index: usize) -> u64 {
+        self.since_reset(index, self.raw_counter(index))
+    }
+
+    /// `None` if it was never touched.
+    pub(super) fn gauge(&self, index: usize) -> Option<u64> {
+        let slot = usize::from(gauge_slot(self.scope.table, 0)) + index;
+        let hot = self.scope.used().filter_map(|m| m.values.get(slot)).map(|v| v.load(Ordering::Relaxed));
+        let levels = hot.filter(|v| *v != UNUSED).map(|v| v.wrapping_sub(ZERO));
+        let sum = levels.chain(self.sparse(slot)).reduce(u64::wrapping_add)?;
+        // Workers are read one after the other: a sum may be below zero for a moment.
+        Some(if sum > i64::MAX as u64 { 0 } else { sum })
+    }
+
+    pub(super) fn status(&self, family: usize, status: u16) -> u64 {
+        self.since_reset(self.status_slot(family, status), self.raw_status(family, status))
+    }
+
+    fn sparse(&self, slot: usize) -> Option<u64> {
+        self.cold.values.iter().find(|(s, _)| usize::from(*s) == slot).map(|(_, value)| *value)
+    }
+
+    fn since_reset(&self, slot: usize, value: u64) -> u64 {
+        let base = self.cold.base.iter().find(|(s, _)| *s as usize == slot).map_or(0, |(_, base)| *base);
+        value.saturating_sub(base)
+    }
+
+    fn raw_counter(&self, index: usize) -> u64 {
+        let hot = self.scope.used().filter_map(|m| m.values.get(index)).map(|v| v.load(Ordering::Relaxed));
+        hot.fold(self.sparse(index).unwrap_or(0), u64::wrapping_add)
+    }
+
+    fn raw_status(&self, family: usize, status: u16) -> u64 {
+        self.scope.used().filter_map(|m| m.statuses.get(family)).map(|f| f.count(status)).sum()
+    }
+
+    fn status_slot(&self, family: usize, status: u16) -> usize {
+        let table = self.scope.table;
+        table.counters.len() + table.gauges.len() + family * 600 + usize::from(status)
+    }
+
+    /// Slots and values of all counters that have counted, without regard to resets.
+    fn raw_counters(&self) -> Vec<(u32, u64)> {
+        let table = self.scope.table;
+        let fixed = (0..table.counters.len()).map(|i| (i as u32, self.raw_counter(i)));
+        let families = if self.has_chunks() { table.statuses.len() } else { 0 };
+        let by_status = (0..families)
+            .flat_map(|family| (100..600).map(move |status| (family, status)))
+            .map(|(family, status)| (self.status_slot(family, status) as u32, self.raw_status(family, status)));
+        fixed.chain(by_status).filter(|(_, value)| *value > 0).collect()
     }
 }
