@@ -68,7 +68,7 @@ fn report(config: &Config) -> usize {
 }
 
 /// Loads everything as a start would, into a store that nobody serves from.
-fn check(config: &Config) -> (Vec<Finding>, Summary) {
+pub(super) fn check(config: &Config) -> (Vec<Finding>, Summary) {
     let bootstrap = config.bootstrap();
     let registry = Registry::new(1);
     let node = node(&bootstrap, None, None);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::check;
 use super::config::{Config, node};
 use crate::app::{self, AppError, Settings};
-use crate::source::Finding;
 use crate::telemetry::log::{self, Level, LineFormat};
 
 /// Runs the gateway
@@ -65,10 +65,7 @@ impl Run {
             (None, None) => return fail("no configuration: give one with -c FILE"),
         };
         let bootstrap = config.bootstrap();
-        let admin = match config.admin(&bootstrap) {
-            Ok(admin) => admin,
-            Err(findings) => return refuse(&findings),
-        };
+        let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config) };
         let settings = Settings {
             node: node(&bootstrap, self.service_cluster, self.service_node),
             sources: config.sources(bootstrap),
@@ -80,7 +77,7 @@ impl Run {
         };
         match app::run(settings) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(AppError::Configuration(findings)) => refuse(&findings),
+            Err(AppError::Configuration(_)) => refuse(&config),
             Err(error) => fail(&error.to_string()),
         }
     }
@@ -90,15 +87,14 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn refuse(findings: &[Finding]) -> ExitCode {
-    for finding in findings {
+/// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
+fn refuse(config: &Config) -> ExitCode {
+    let (findings, _) = check::check(config);
+    for finding in &findings {
         eprintln!("{finding}");
     }
-    fail(&format!(
-        "not started: {} problem{} in the configuration",
-        findings.len(),
-        if findings.len() == 1 { "" } else { "s" }
-    ))
+    let plural = if findings.len() == 1 { "" } else { "s" };
+    fail(&format!("not started: {} problem{plural} in the configuration", findings.len()))
 }
 
 fn fail(reason: &str) -> ExitCode {

@@ -70,6 +70,11 @@ impl<T> Collection<T> {
         self.entries.get(name)?.good.as_ref()
     }
 
+    /// Whether there is one of that name, if only one that was refused: its own problems are told already.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
     /// Whose the version in force is, and that version as it came; of an unknown name, an empty one.
     pub(super) fn resource(&self, name: &str, kind: Kind) -> (Arc<str>, Resource) {
         let entry = self.entries.get(name);
@@ -164,8 +169,10 @@ impl<T> Collection<T> {
         for resource in update.resources {
             let name: Arc<str> = resource.name.as_str().into();
             if let Some(reason) = self.unusable_name(&resource, &update.source) {
-                let problem = Problem { path: resource.path.clone(), line: None, reason };
-                let problems = resource.problems.iter().cloned().chain([problem]).collect();
+                // A name that could not be read is missing for a reason that is known.
+                let known = resource.name.is_empty() && !resource.problems.is_empty();
+                let problem = (!known).then(|| Problem { path: resource.path.clone(), line: None, reason });
+                let problems = resource.problems.iter().cloned().chain(problem).collect();
                 let source = Arc::clone(&update.source);
                 let (kind, name) = (resource.kind, resource.name);
                 report.rejected.push(Rejected { kind, name, source, problems, kept: false });

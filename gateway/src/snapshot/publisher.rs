@@ -309,13 +309,13 @@ impl Publisher {
 
     pub(super) fn compile_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
         name_by_address(&mut update.resources);
-        let Self { settings, tls_secrets, tickets, secrets, table, listeners, .. } = self;
+        let Self { settings, tls_secrets, tickets, secrets, clusters, listeners, .. } = self;
         let cx = ListenerCx {
             registry: &settings.registry,
             plugins: &settings.plugins,
             access_logs: &settings.access_logs,
             tls: TlsCx { secrets: tls_secrets, tickets },
-            cluster_exists: &|name| table.find(name).is_some(),
+            cluster_exists: &|name| clusters.knows(name),
             secret_exists: &|name| secrets.good(name).is_some(),
         };
         let candidates = listeners.candidates(update, report, |resource, _, problems| {

@@ -39,7 +39,10 @@ impl Summary {
     pub fn add(&mut self, kind: Kind, count: usize) {
         match self.counts.iter_mut().find(|(k, _)| *k == kind) {
             Some((_, total)) => *total += count,
-            None => self.counts.push((kind, count)),
+            None => {
+                self.counts.push((kind, count));
+                self.counts.sort_by_key(|(kind, _)| *kind);
+            }
         }
     }
 

@@ -71,7 +71,7 @@ fn files_are_read_as_they_are_named() {
     let (mut sources, mut publisher) = (sources(folder.path()), publisher());
     assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
     assert_eq!(shown(sources.unready()), Vec::<String>::new());
-    assert_eq!(sources.summary().to_string(), "1 listener, 1 cluster, 1 route configuration");
+    assert_eq!(sources.summary().to_string(), "1 listener, 1 route configuration, 1 cluster");
     let snapshot = publisher.store().load();
     assert!(snapshot.clusters.find("a").is_some());
     assert!(snapshot.route_config("r").is_some());

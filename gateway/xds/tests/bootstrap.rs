@@ -91,6 +91,8 @@ fn everything_wrong_is_told_in_one_go() {
 fn each_kind_of_problem() {
     let cluster = |body: &str| format!("static_resources:\n  clusters:\n  - name: a\n    {body}\n");
     for (body, path, reason) in [
+        ("alt_stat_name: 7", "alt_stat_name", "expected a string, found 7: a string like this needs quotes"),
+        ("alt_stat_name: yes", "alt_stat_name", "expected a string, found yes: a string like this needs quotes"),
         ("alt_stat_name: [x]", "alt_stat_name", "expected a string, found a list"),
         ("alt_stat_name: x\n    altStatName: y", "alt_stat_name", "given twice"),
         ("circuit_breakers: 5", "circuit_breakers", "expected an object, found \"5\""),

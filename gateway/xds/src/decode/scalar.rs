@@ -31,7 +31,7 @@ impl<'t> Decoder<'t> {
 
     /// Appends the scalar that a map's key stands for, with its tag.
     pub(super) fn text_scalar_field(&mut self, kind: Kind, number: u32, text: &'t str) {
-        match encode(kind, text, true) {
+        match encode(kind, text, false) {
             Ok(value) => self.put_field(number, &value, true),
             Err(reason) => self.problem(reason),
         }
@@ -81,6 +81,9 @@ fn encode(kind: Kind, text: &str, plain: bool) -> Result<Encoded<'_>, String> {
     };
     // The casts below keep the bits of a number whose range was just checked.
     Ok(match kind {
+        Kind::String if plain && is_number_or_boolean(text) => {
+            return Err(format!("expected a string, found {text}: a string like this needs quotes"));
+        }
         Kind::String => Encoded::Text(text),
         Kind::Bytes => Encoded::Bytes(base64::decode(text).ok_or_else(|| "not base64".to_owned())?),
         Kind::Bool => Encoded::Varint(u64::from(boolean(text, plain).ok_or_else(wrong)?)),
@@ -127,6 +130,13 @@ fn unknown_enum_value(r#enum: &'static schema::Enum, text: &str) -> String {
             format!("{shown:?} is no value of {}: one of {}", r#enum.name, names.collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+/// What Envoy does not take for text without quotes: to YAML it is none, and whoever leaves them out may mean something
+/// else. Floats it takes. Single letters, which to YAML 1.1 are booleans, are taken here.
+fn is_number_or_boolean(text: &str) -> bool {
+    let is_whole = || text.parse::<i64>().is_ok() || text.starts_with("0x") && integer(text, true).is_some();
+    is_whole() || text.len() > 1 && boolean(text, true).is_some()
 }
 
 /// A boolean. Unquoted `yes`, `on` and their like are booleans to Envoy's YAML reader.
