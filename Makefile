@@ -9,7 +9,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 say := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help toolchain build release plugins envoy demo test compare bench lint docs ci
+.PHONY: help toolchain build release plugins envoy demo test compare bench lint docs docs-config ci
 
 help: ## This list
 	@echo "make TARGET, where TARGET is one of:"
@@ -58,6 +58,9 @@ lint: toolchain ## Formatting, clippy and rustdoc, with warnings as errors
 
 docs: toolchain ## Build the API documentation: target/doc
 	@cargo doc --workspace --no-deps --locked
+
+docs-config: toolchain ## Write the table of fields into docs/config.md
+	@WEIR_UPDATE_DOCS=1 cargo test --quiet -p weir-xds --test docs --locked
 
 ci: ## What the continuous integration runs
 	@.ci/run

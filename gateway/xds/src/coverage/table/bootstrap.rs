@@ -57,12 +57,8 @@ pub(super) const BOOTSTRAP: &[Section] = &[
     },
     Section {
         message: "envoy.config.bootstrap.v3.Admin",
-        honoured: "address access_log",
-        idle: &[
-            ("access_log_path", "deprecated: use access_log"),
-            ("profile_path", "of Envoy's own profiler"),
-            ("ignore_global_conn_limit", "there is no such limit"),
-        ],
+        honoured: "address",
+        idle: &[("profile_path", "of Envoy's own profiler"), ("ignore_global_conn_limit", "there is no such limit")],
         refused: &[("socket_options", LATER), ("allow_paths", "bind the admin to loopback, and keep others off it")],
         ..NOTHING
     },

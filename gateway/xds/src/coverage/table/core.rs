@@ -74,8 +74,9 @@ pub(super) const CORE: &[Section] = &[
     Section { message: "envoy.config.core.v3.HeaderValue", honoured: "key value raw_value", ..NOTHING },
     Section {
         message: "envoy.config.core.v3.SubstitutionFormatString",
-        honoured: "text_format json_format omit_empty_values content_type text_format_source formatters",
+        honoured: "text_format json_format omit_empty_values content_type text_format_source",
         idle: &[("json_format_options", "JSON logs have their keys sorted in any case")],
+        refused: &[("formatters", "the operators of Weir need no extension")],
         ..NOTHING
     },
     Section {

@@ -65,9 +65,14 @@ pub(super) const LISTENER: &[Section] = &[
     },
     Section {
         message: "envoy.config.listener.v3.FilterChainMatch",
-        honoured: "server_names application_protocols transport_protocol destination_port prefix_ranges \
-                   source_prefix_ranges source_ports direct_source_prefix_ranges source_type",
-        refused: &[("address_suffix suffix_len", "Envoy does not match by them either")],
+        honoured: "server_names application_protocols transport_protocol",
+        refused: &[
+            (
+                "destination_port prefix_ranges source_prefix_ranges source_ports direct_source_prefix_ranges source_type",
+                "chains are told apart by server_names, transport_protocol and application_protocols",
+            ),
+            ("address_suffix suffix_len", "Envoy does not match by them either"),
+        ],
         ..NOTHING
     },
     Section {
@@ -162,12 +167,11 @@ pub(super) const ACCESS_LOG: &[Section] = &[
     Section { message: "envoy.config.accesslog.v3.AccessLog", honoured: "name filter typed_config", ..NOTHING },
     Section {
         message: "envoy.config.accesslog.v3.AccessLogFilter",
-        honoured: "status_code_filter duration_filter not_health_check_filter traceable_filter runtime_filter \
-                   and_filter or_filter header_filter response_flag_filter",
+        honoured: "status_code_filter duration_filter not_health_check_filter runtime_filter \
+                   and_filter or_filter header_filter response_flag_filter grpc_status_filter log_type_filter",
         refused: &[
-            ("grpc_status_filter", LATER),
+            ("traceable_filter", "there is no tracing"),
             ("metadata_filter", LATER),
-            ("log_type_filter", LATER),
             ("extension_filter", "no such extension is supported"),
         ],
         ..NOTHING
@@ -179,7 +183,8 @@ pub(super) const ACCESS_LOG: &[Section] = &[
     Section { message: "envoy.config.accesslog.v3.StatusCodeFilter", honoured: "comparison", ..NOTHING },
     Section { message: "envoy.config.accesslog.v3.HeaderFilter", honoured: "header", ..NOTHING },
     Section { message: "envoy.config.accesslog.v3.NotHealthCheckFilter", ..NOTHING },
-    Section { message: "envoy.config.accesslog.v3.TraceableFilter", ..NOTHING },
+    Section { message: "envoy.config.accesslog.v3.GrpcStatusFilter", honoured: "statuses exclude", ..NOTHING },
+    Section { message: "envoy.config.accesslog.v3.LogTypeFilter", honoured: "types exclude", ..NOTHING },
     Section { message: "envoy.config.accesslog.v3.ResponseFlagFilter", honoured: "flags", ..NOTHING },
     Section {
         message: "envoy.config.accesslog.v3.RuntimeFilter",
@@ -197,6 +202,4 @@ pub(super) const ACCESS_LOG: &[Section] = &[
     },
     Section { message: "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", honoured: "log_format", ..NOTHING },
     Section { message: "envoy.extensions.access_loggers.stream.v3.StderrAccessLog", honoured: "log_format", ..NOTHING },
-    Section { message: "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery", ..NOTHING },
-    Section { message: "envoy.extensions.formatter.metadata.v3.Metadata", ..NOTHING },
 ];

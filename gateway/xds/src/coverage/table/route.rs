@@ -86,18 +86,17 @@ pub(super) const ROUTE: &[Section] = &[
     },
     Section {
         message: "envoy.config.route.v3.RouteAction",
-        honoured: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
+        honoured: "cluster weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                    prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header \
                    host_rewrite_path_regex append_x_forwarded_host retry_policy priority max_stream_duration",
         off: &[("include_vh_rate_limits", "rate limits come later")],
-        idle: &[
-            ("max_grpc_timeout grpc_timeout_offset", "grpc-timeout is not read: the timeout of the route holds"),
-            ("early_data_policy", "there is no early data"),
-        ],
+        idle: &[("early_data_policy", "there is no early data")],
         values: &[("internal_redirect_action", "PASS_THROUGH_INTERNAL_REDIRECT")],
         refused: &[
             ("metadata_match", "subsets of endpoints come later"),
             ("rate_limits", "rate limits come later"),
+            ("cluster_header", LATER),
+            ("max_grpc_timeout grpc_timeout_offset", "grpc-timeout is not read"),
             ("hash_policy", "hash balancing comes later"),
             ("cors", "CORS comes later"),
             ("upgrade_configs", "upgrades and CONNECT come later"),
@@ -116,16 +115,16 @@ pub(super) const ROUTE: &[Section] = &[
     Section {
         message: "envoy.config.route.v3.RouteAction.MaxStreamDuration",
         honoured: "max_stream_duration",
-        idle: &[(
-            "grpc_timeout_header_max grpc_timeout_header_offset",
-            "grpc-timeout is not read: the timeout of the route holds",
-        )],
+        refused: &[("grpc_timeout_header_max grpc_timeout_header_offset", "grpc-timeout is not read")],
         ..NOTHING
     },
     Section {
         message: "envoy.config.route.v3.WeightedCluster",
-        honoured: "clusters total_weight",
-        idle: &[("runtime_key_prefix", "there is no runtime: the weights hold")],
+        honoured: "clusters",
+        idle: &[
+            ("runtime_key_prefix", "there is no runtime: the weights hold"),
+            ("total_weight", "as in Envoy, the sum of the weights holds"),
+        ],
         off: &[("use_hash_policy", "hash balancing comes later")],
         refused: &[("header_name", LATER)],
         ..NOTHING

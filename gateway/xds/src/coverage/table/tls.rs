@@ -8,18 +8,18 @@ pub(super) const TLS: &[Section] = &[
     Section {
         message: "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         honoured: "common_tls_context require_client_certificate require_sni session_timeout \
-                   disable_stateless_session_resumption disable_stateful_session_resumption \
-                   full_scan_certs_on_sni_mismatch session_ticket_keys",
-        idle: &[("prefer_client_ciphers", "every supported cipher suite is sound")],
+                   disable_stateless_session_resumption \
+                   full_scan_certs_on_sni_mismatch session_ticket_keys session_ticket_keys_sds_secret_config prefer_client_ciphers",
+        idle: &[("disable_stateful_session_resumption", "sessions are resumed by tickets only")],
         values: &[("ocsp_staple_policy", "LENIENT_STAPLING")],
-        refused: &[("session_ticket_keys_sds_secret_config", LATER)],
         ..NOTHING
     },
     Section {
         message: "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        honoured: "common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys",
+        honoured: "common_tls_context sni auto_sni_san_validation max_session_keys",
         off: &[("allow_renegotiation", "renegotiation is not safe")],
         idle: &[("enforce_rsa_key_usage", "key usage is always enforced")],
+        refused: &[("auto_host_sni", "set sni, or auto_sni in the HTTP options of the cluster")],
         ..NOTHING
     },
     Section {
@@ -69,16 +69,11 @@ pub(super) const TLS: &[Section] = &[
         message: "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
         honoured: "trusted_ca verify_certificate_hash verify_certificate_spki crl match_subject_alt_names \
                    match_typed_subject_alt_names trust_chain_verification watched_directory system_root_certs \
-                   only_verify_leaf_cert_crl",
-        off: &[
-            ("allow_expired_certificate", LATER),
-            ("require_signed_certificate_timestamp", LATER),
-            ("suppress_client_ca_list", LATER),
-        ],
+                   only_verify_leaf_cert_crl max_verify_depth allow_expired_certificate suppress_client_ca_list",
+        off: &[("require_signed_certificate_timestamp", LATER)],
         refused: &[
             ("custom_validator_config", "no such extension is supported"),
             ("ca_certificate_provider_instance", "give certificates by file or SDS"),
-            ("max_verify_depth", LATER),
         ],
         ..NOTHING
     },
