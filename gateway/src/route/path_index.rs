@@ -152,7 +152,7 @@ impl PathIndex {
         self.first_pattern = patterns.iter().map(|(_, rank)| *rank).min().unwrap_or(u32::MAX);
         let mut groups: HashMap<Box<[u8]>, Vec<(Pattern, u32)>, RandomState> = HashMap::default();
         for (pattern, rank) in patterns {
-            groups.entry(pattern.prefix().as_bytes().into()).or_default().push((pattern, rank));
+            groups.entry(pattern.prefix().into()).or_default().push((pattern, rank));
         }
         let mut keys = Vec::with_capacity(groups.len());
         for (prefix, group) in groups {
@@ -211,6 +211,7 @@ fn add_sets(patterns: &[(Pattern, u32)], limit: usize, sets: &mut Vec<PatternSet
         return sets.push(PatternSet::One(Box::new(pattern.clone()), *rank));
     }
     let built = RegexSetBuilder::new(patterns.iter().map(|(pattern, _)| pattern.anchored()))
+        .unicode(false)
         .size_limit(limit.saturating_mul(2))
         .build();
     match built {

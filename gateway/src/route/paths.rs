@@ -113,18 +113,18 @@ mod tests {
     }
 
     /// The rule itself: one route after the other.
-    fn scan(routes: &[&str], path: &str, passes: impl Fn(u32) -> bool) -> Option<u32> {
-        (0..).zip(routes).find_map(|(rank, route)| {
-            let (kind, sensitive) = spec(route);
+    fn scan(routes: &[(PathMatch, bool)], path: &str, passes: impl Fn(u32) -> bool) -> Option<u32> {
+        (0..).zip(routes).find_map(|(rank, (kind, sensitive))| {
+            let sensitive = *sensitive;
             let text = if sensitive { path.to_owned() } else { path.to_ascii_lowercase() };
             let key = |key: &[u8]| {
                 let key = String::from_utf8(key.to_vec()).unwrap();
                 if sensitive { key } else { key.to_ascii_lowercase() }
             };
             let matches = match kind {
-                PathMatch::Prefix(k) => text.starts_with(&key(&k)),
-                PathMatch::Exact(k) => text == key(&k),
-                PathMatch::SeparatedPrefix(k) => text == key(&k) || text.starts_with(&(key(&k) + "/")),
+                PathMatch::Prefix(k) => text.starts_with(&key(k)),
+                PathMatch::Exact(k) => text == key(k),
+                PathMatch::SeparatedPrefix(k) => text == key(k) || text.starts_with(&(key(k) + "/")),
                 PathMatch::Regex(pattern) => pattern.is_match(path.as_bytes()),
             };
             (matches && passes(rank)).then_some(rank)
@@ -152,6 +152,7 @@ mod tests {
             "prefix /never",
             "prefix ",
         ];
+        let routes = routes.map(spec);
         let paths = [
             "/a/b/c/d/e",
             "/a/b/c",
@@ -180,10 +181,9 @@ mod tests {
         ];
         for conditional in [false, true] {
             let (mut indexed, mut few) = (PathIndexBuilder::default(), Vec::new());
-            for (rank, route) in (0..).zip(routes) {
-                let (path, sensitive) = spec(route);
-                indexed.add(path.clone(), sensitive, rank, !conditional);
-                few.push(FewPath::new(path, sensitive));
+            for (rank, (path, sensitive)) in (0..).zip(&routes) {
+                indexed.add(path.clone(), *sensitive, rank, !conditional);
+                few.push(FewPath::new(path.clone(), *sensitive));
             }
             let both = [Paths::Indexed(Box::new(indexed.build())), Paths::Few(few.into())];
             // Every single route switched off, and pairs, in the conditional case.

@@ -54,7 +54,7 @@ pub enum PatternError {
 pub struct Pattern {
     source: Arc<str>,
     anchored: Arc<str>,
-    prefix: Arc<str>,
+    prefix: Arc<[u8]>,
     regex: Regex,
 }
 
@@ -79,7 +79,7 @@ impl Pattern {
     }
 
     /// What every text that matches starts with, as far as it is plain to see.
-    pub(super) fn prefix(&self) -> &str {
+    pub(super) fn prefix(&self) -> &[u8] {
         &self.prefix
     }
 
@@ -175,7 +175,7 @@ fn translate(pattern: &str) -> Result<Translated, PatternError> {
 }
 
 fn compile(pattern: &str, translated: &str, limit: usize) -> Result<Regex, PatternError> {
-    RegexBuilder::new(translated).size_limit(limit).build().map_err(|error| match error {
+    RegexBuilder::new(translated).unicode(false).size_limit(limit).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => PatternError::TooLarge { pattern: pattern.to_owned(), limit },
         other => PatternError::Syntax { pattern: pattern.to_owned(), reason: last_line(&other.to_string()) },
     })

@@ -3,7 +3,10 @@
 //! Both are linear-time and nearly the same language; a pattern that both accept must not mean two things, so every
 //! point where they part is written out here: ASCII classes, literal braces, nested brackets and set operators that RE2
 //! reads as characters, octal, `\C`, `\Q…\E`, `\<`, and what RE2 refuses.
-//! Source: RE2's syntax page and its parser (re2/parse.cc).
+//!
+//! Envoy 1.40 runs RE2 in its Latin-1 mode: a character is a byte, in the pattern as in the text. So `.` is half an `é`,
+//! and `é+` repeats its second byte. The translation is for the regex crate with `unicode(false)`.
+//! Source: RE2's syntax page and its parser (re2/parse.cc), and asking Envoy.
 
 use std::fmt::Write;
 
@@ -12,17 +15,18 @@ use std::fmt::Write;
 pub(super) struct Translated {
     pub(super) pattern: String,
     /// What every text that it matches as a whole starts with; may be empty, may be less than all of that.
-    pub(super) prefix: String,
+    pub(super) prefix: Vec<u8>,
 }
 
 /// The translation, or what RE2 has against the pattern, in its words.
 pub(super) fn translate(pattern: &str) -> Result<Translated, String> {
+    let latin1: String = pattern.bytes().map(char::from).collect();
     let mut translator = Translator {
-        rest: pattern,
+        rest: &latin1,
         out: String::with_capacity(pattern.len() + 16),
         depth: 0,
         repeated: None,
-        prefix: String::new(),
+        prefix: Vec::new(),
         in_prefix: true,
         alternatives: false,
     };
@@ -32,7 +36,7 @@ pub(super) fn translate(pattern: &str) -> Result<Translated, String> {
     if translator.depth > 0 {
         return Err("missing closing )".to_owned());
     }
-    let prefix = if translator.alternatives { String::new() } else { translator.prefix };
+    let prefix = if translator.alternatives { Vec::new() } else { translator.prefix };
     Ok(Translated { pattern: translator.out, prefix })
 }
 
@@ -42,7 +46,7 @@ struct Translator<'a> {
     depth: usize,
     /// Where the repetition that was just read starts: RE2 refuses to repeat it again.
     repeated: Option<&'a str>,
-    prefix: String,
+    prefix: Vec<u8>,
     /// Only plain characters have come so far.
     in_prefix: bool,
     /// There is a `|` outside of all groups.
@@ -62,10 +66,7 @@ impl<'a> Translator<'a> {
                     }
                     return self.repetition(start, text);
                 }
-                None => {
-                    self.out.push_str(r"\{");
-                    self.literal('{');
-                }
+                None => self.literal('{'),
             },
             '(' => {
                 self.in_prefix = false;
@@ -80,11 +81,6 @@ impl<'a> Translator<'a> {
                 self.class(start)?;
             }
             '\\' => self.escape(start)?,
-            ']' | '}' => {
-                self.out.push('\\');
-                self.out.push(c);
-                self.literal(c);
-            }
             // Where it stands it says nothing: the whole text has to match.
             '^' if self.out.is_empty() => self.out.push('^'),
             '.' | '^' | '$' | '|' => {
@@ -92,18 +88,17 @@ impl<'a> Translator<'a> {
                 self.alternatives |= c == '|' && self.depth == 0;
                 self.out.push(c);
             }
-            other => {
-                self.out.push(other);
-                self.literal(other);
-            }
+            other => self.literal(other),
         }
         self.repeated = None;
         Ok(())
     }
 
     fn literal(&mut self, c: char) {
+        push_character(&mut self.out, c);
         if self.in_prefix {
-            self.prefix.push(c);
+            // All characters are Latin-1.
+            self.prefix.push(c as u8);
         }
     }
 
@@ -116,9 +111,7 @@ impl<'a> Translator<'a> {
             let both = before.len() - self.rest.len();
             return Err(format!("bad repetition operator: {}", before.get(..both).unwrap_or(before)));
         }
-        if self.out.is_empty()
-            || self.out.ends_with(['(', '|']) && !self.out.ends_with(r"\(") && !self.out.ends_with(r"\|")
-        {
+        if self.out.is_empty() || self.out.ends_with(['(', '|']) {
             return Err(format!("no argument for repetition operator: {text}"));
         }
         self.out.push_str(text);
@@ -185,28 +178,23 @@ impl<'a> Translator<'a> {
                 let (text, negated) = perl_class(c);
                 let _ = write!(self.out, "[{}{text}]", if negated { "^" } else { "" });
             }
-            'b' | 'B' => {
-                self.next();
-                let _ = write!(self.out, r"(?-u:\{c})");
-            }
-            'A' | 'z' => {
+            'b' | 'B' | 'A' | 'z' => {
                 self.next();
                 let _ = write!(self.out, r"\{c}");
             }
             'C' => {
                 self.next();
-                self.out.push_str("(?s-u:.)");
+                self.out.push_str("(?s:.)");
             }
             'Q' => {
                 self.next();
                 let (text, rest) = self.rest.split_once(r"\E").unwrap_or((self.rest, ""));
                 self.rest = rest;
-                self.out.push_str(&regex::escape(text));
+                text.chars().for_each(|c| push_character(&mut self.out, c));
             }
             'p' | 'P' => self.unicode_class(start)?,
             _ => {
                 let literal = self.character(start)?;
-                self.out.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
                 self.literal(literal);
             }
         }
@@ -234,10 +222,16 @@ impl<'a> Translator<'a> {
             }
             None => name.as_str(),
         };
+        let bad = || format!("invalid character class range: \\p{{{name}}}");
         if !name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
-            return Err(format!("invalid character class range: \\p{{{name}}}"));
+            return Err(bad());
         }
-        let _ = write!(self.out, r"\{}{{{name}}}", if negated { 'P' } else { 'p' });
+        let class = regex::Regex::new(&format!(r"^\p{{{name}}}$")).map_err(|_| bad())?;
+        let has = |byte: &u8| class.is_match(char::from(*byte).encode_utf8(&mut [0; 4])) != negated;
+        // Nested brackets, so that it stands for itself inside of a class as well as outside, also if it is empty.
+        self.out.push_str("[[^\\x00-\\xff]");
+        (0..=255).filter(has).for_each(|byte| push_character(&mut self.out, char::from(byte)));
+        self.out.push(']');
         Ok(())
     }
 
@@ -283,7 +277,7 @@ impl<'a> Translator<'a> {
             c if c.is_ascii() && !c.is_ascii_alphanumeric() => u32::from(c),
             _ => return bad(self),
         };
-        char::from_u32(code).map_or_else(|| bad(self), Ok)
+        u8::try_from(code).map_or_else(|_| bad(self), |byte| Ok(char::from(byte)))
     }
 
     /// A bracket expression; the rest stands behind the bracket.
@@ -330,7 +324,7 @@ impl<'a> Translator<'a> {
                 }
             }
             let low = self.class_character()?;
-            push_class_character(&mut self.out, low);
+            push_character(&mut self.out, low);
             let mut ahead = self.rest.chars();
             if ahead.next() == Some('-') && ahead.next().is_some_and(|c| c != ']') {
                 self.next();
@@ -340,7 +334,7 @@ impl<'a> Translator<'a> {
                     return Err(format!("invalid character class range: {}", item.get(..length).unwrap_or(item)));
                 }
                 self.out.push('-');
-                push_class_character(&mut self.out, high);
+                push_character(&mut self.out, high);
             }
         }
     }
@@ -381,12 +375,12 @@ fn is_posix_class(text: &str) -> bool {
     NAMES.contains(&name.strip_prefix('^').unwrap_or(name))
 }
 
-/// In a form that no set operator or nested bracket can come of.
-fn push_class_character(out: &mut String, c: char) {
-    if c.is_ascii_alphanumeric() || !c.is_ascii() {
+/// In a form that is itself and nothing else, inside and outside of a class.
+fn push_character(out: &mut String, c: char) {
+    if c.is_ascii_alphanumeric() || c == '/' {
         out.push(c);
     } else {
-        let _ = write!(out, r"\x{{{:x}}}", u32::from(c));
+        let _ = write!(out, r"\x{:02x}", u32::from(c));
     }
 }
 
@@ -402,7 +396,7 @@ mod tests {
         (r"\d+", &["12"], &["1x", "\u{663}", ""]),
         (r"\w+", &["aZ_9"], &["é", "a-b"]),
         (r"\s", &[" ", "\t", "\n", "\u{c}", "\r"], &["\u{b}", "\u{a0}", ""]),
-        (r"\S\D\W", &["ab-", "é\u{663}é"], &["a1-", " b-"]),
+        (r"\S\D\W", &["ab-"], &["a1-", " b-", "é\u{663}é"]),
         (r"[\d_]+[^\s]", &["12_x"], &["x", "1 "]),
         (r"[\D]", &["a"], &["1"]),
         (r"[[:alpha:]][[:^digit:]]", &["ab", "a-"], &["a1", "1b", "é-"]),
@@ -432,8 +426,16 @@ mod tests {
         (r"\ba\b.\Bb", &[], &["a b", "ab"]),
         (r"\ba\b.b\b", &["a b"], &["aab"]),
         ("é", &["é"], &["e"]),
-        (".", &["é", "x"], &["xy", "\n"]),
-        (r"\pL\p{Greek}\p{^Greek}\PL", &["aαb1"], &["1αb1", "aaa1"]),
+        (".", &["x"], &["xy", "\n", "é"]),
+        ("..", &["é"], &[]),
+        ("é?", &["é"], &["", "e"]),
+        ("é{2}", &[], &["éé"]),
+        ("[^a][^a]", &["é"], &[]),
+        (r"\xc3\xa9", &["é"], &[]),
+        ("(?i)É", &[], &["é"]),
+        ("(?i)k", &["K"], &["\u{212a}"]),
+        (r"\pL[\p{Lu}1]\PL[^\pL]", &["aB12", "a112"], &["ab12", "1B12"]),
+        (r"a\p{Greek}?\p{^Greek}", &["ab"], &["aα", "a"]),
         ("(|a)*", &["", "aa"], &["b"]),
         ("^/a$", &["/a"], &["/ab"]),
         ("", &[""], &["a"]),
@@ -451,8 +453,20 @@ mod tests {
                 assert!(!compiled.is_match(text.as_bytes()), "{pattern} should not match {text:?}");
             }
         }
-        let byte = Pattern::parse(r"\C").unwrap();
-        assert!(byte.is_match(b"\xff") && !Pattern::parse(".").unwrap().is_match(b"\xff"));
+        for (pattern, byte, want) in [
+            (r"\C", 0xff, true),
+            (".", 0xe9, true),
+            (r"\x{e9}", 0xe9, true),
+            (r"\pL", 0xe9, true),
+            ("[é]", 0xa9, true),
+            ("[à-é]", 0xb0, true),
+            (r"(?i)\xe9", 0xc9, false),
+            (r"[[:^alpha:]]", 0xe9, true),
+            (r"\W", 0xe9, true),
+            (r"\p{Greek}", 0xe9, false),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().is_match(&[byte]), want, "{pattern}");
+        }
     }
 
     #[test]
@@ -468,13 +482,14 @@ mod tests {
             (r"/a\.b\d", "/a.b"),
             ("/a/(b|c)", "/a/"),
             ("/a|/b", ""),
-            ("/é?x", "/"),
+            ("/é?x", "/Ã"),
             ("(?i)/a", ""),
             ("/a(?i)b", "/a"),
             ("[/]a", ""),
             ("", ""),
         ] {
-            assert_eq!(super::translate(pattern).unwrap().prefix, prefix, "{pattern}");
+            let latin1: String = super::translate(pattern).unwrap().prefix.into_iter().map(char::from).collect();
+            assert_eq!(latin1, prefix, "{pattern}");
         }
     }
 
@@ -504,6 +519,7 @@ mod tests {
             r"\",
             r"\x4",
             r"\x{110000}",
+            r"\x{3b1}",
             "(?=a)",
             "(?!a)",
             "(?<=a)",
