@@ -9,9 +9,8 @@ pub(super) const ROUTE: &[Section] = &[
         honoured: "name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove \
                    request_headers_to_add request_headers_to_remove most_specific_header_mutations_wins \
                    validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching \
-                   typed_per_filter_config",
+                   typed_per_filter_config ignore_path_parameters_in_path_matching",
         opaque: "metadata",
-        off: &[("ignore_path_parameters_in_path_matching", LATER)],
         refused: &[
             ("vhds", LATER),
             ("cluster_specifier_plugins", "no such extension is supported"),
