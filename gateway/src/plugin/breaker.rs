@@ -13,8 +13,11 @@ const BURST: f64 = 20.0;
 /// Starts that come back each second.
 const REFILL_PER_SECOND: f64 = 10.0;
 
-/// A start that takes so long counts as one more.
-const SLOW_START: Duration = Duration::from_millis(5);
+/// A start that takes so long counts as one more, up to `MOST_FOR_A_START`: a worker that waits for its turn on a busy
+/// machine must not count as a crash loop.
+const SLOW_START: Duration = Duration::from_millis(50);
+/// Most starts that a slow one counts as.
+const MOST_FOR_A_START: f64 = 5.0;
 
 /// One for each plugin and worker.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Breaker {
 
     /// A start took that long: while it does, the worker serves nobody.
     pub(super) fn charge(&mut self, took: Duration) {
-        self.starts -= took.as_secs_f64() / SLOW_START.as_secs_f64();
+        self.starts -= (took.as_secs_f64() / SLOW_START.as_secs_f64()).min(MOST_FOR_A_START - 1.0);
     }
 
     /// A start failed: the next one would too.
@@ -109,8 +112,10 @@ mod tests {
     fn slow_starts_count_for_more() {
         let now = Instant::now();
         let mut breaker = Breaker::new(RestartBackoff::default(), now);
-        assert_eq!(breaker.permit(now), Permit::Yes);
-        breaker.charge(Duration::from_millis(500));
+        for _ in 0..4 {
+            assert_eq!(breaker.permit(now), Permit::Yes);
+            breaker.charge(Duration::from_secs(5));
+        }
         assert_eq!(breaker.permit(now), Permit::OpensFor(Duration::from_secs(1)));
     }
 

@@ -320,7 +320,7 @@ fn crash_loops_meet_the_breaker() {
     for _ in 0..40 {
         assert_eq!(lab.stream().request(true), FAILED);
     }
-    assert_eq!(lab.plugin.core.metrics.counter(BREAKER_OPENED), 1);
+    assert!(lab.plugin.core.metrics.counter(BREAKER_OPENED) > 0);
     assert!(lab.plugin.core.metrics.counter(TRAPS) < 40);
 }
 
