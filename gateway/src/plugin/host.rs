@@ -3,6 +3,7 @@
 //! Nothing here acts on a stream's course. What a guest asks for is noted in its [`Context`]; the filter takes the notes
 //! when the callback has returned. Streams are borrowed for the length of one method.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -244,7 +245,7 @@ impl Host for Bridge {
             self.metrics.chunk(self.worker).inc(wasm::LOG_LINES_DROPPED);
             return;
         }
-        let text = String::from_utf8_lossy(message);
+        let text = one_line(message);
         let Identity { name, root_id, vm_id, .. } = &*self.identity;
         match level {
             LogLevel::Trace => tracing::trace!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
@@ -299,9 +300,48 @@ fn body(state: &mut StreamState, phase: Phase, buffer: BufferType) -> Option<&mu
     }
 }
 
+/// What a guest says as text of one line: it must not forge lines of the log.
+fn one_line(raw: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(raw);
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.trim_end().chars() {
+        if c.is_control() && c != '\t' {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.into()
+}
+
 /// As Envoy: blanks become underscores. Controls too, because details go into logs.
 fn details(raw: &[u8]) -> String {
     const MAX: usize = 256;
     let text = String::from_utf8_lossy(raw);
     text.chars().take(MAX).map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_have_one_line_for_one_message() {
+        for (raw, line) in [
+            (&b"plain \xc3\xa4"[..], "plain \u{e4}"),
+            (b"a panic\nat line\t1\n", "a panic\\nat line\t1"),
+            (b"\x1b[31m\r\0\xff", "\\u{1b}[31m\\r\\u{0}\u{fffd}"),
+        ] {
+            assert_eq!(one_line(raw), line);
+        }
+    }
+
+    #[test]
+    fn details_are_one_word() {
+        assert_eq!(details(b"no such\tuser\n"), "no_such_user_");
+        assert_eq!(details(&[b'x'; 1000]).len(), 256);
+    }
 }

@@ -271,8 +271,8 @@ impl TrapLog {
             guest = trap.guest_message.as_deref().unwrap_or_default(),
             backtrace = trap.backtrace.join(" < "),
             suppressed = self.suppressed,
-            "the plugin failed: {}",
-            trap.message
+            reason = trap.message.as_str(),
+            "the plugin failed"
         );
         self.suppressed = 0;
         self.quiet_until = Some(now + Duration::from_millis(200));
