@@ -39,11 +39,8 @@ pub(super) const FILTERS: &[Section] = &[
     },
     Section {
         message: "envoy.extensions.filters.http.header_mutation.v3.Mutations",
-        honoured: "request_mutations response_mutations",
-        refused: &[
-            ("query_parameter_mutations", LATER),
-            ("request_trailers_mutations response_trailers_mutations", LATER),
-        ],
+        honoured: "request_mutations response_mutations request_trailers_mutations response_trailers_mutations",
+        refused: &[("query_parameter_mutations", LATER)],
         ..NOTHING
     },
     Section { message: "envoy.extensions.filters.http.wasm.v3.Wasm", honoured: "config", ..NOTHING },
