@@ -15,6 +15,8 @@ use super::update::{Rejected, Report, Update};
 pub(super) struct Collection<T> {
     entries: BTreeMap<Arc<str>, Entry<T>>,
     by_source: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// In force although their source lists them no more.
+    unlisted: BTreeSet<Arc<str>>,
 }
 
 /// A resource; `good` and `refused` may both be there, never neither.
@@ -35,8 +37,6 @@ pub(super) struct Good<T> {
     pub(super) path: String,
     pub(super) since: SystemTime,
     pub(super) value: T,
-    /// Its source still lists it.
-    listed: bool,
     /// To be compiled again although it did not change: a file that it names did.
     expired: bool,
 }
@@ -60,7 +60,7 @@ pub(super) struct Candidate<T> {
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), by_source: HashMap::new() }
+        Self { entries: BTreeMap::new(), by_source: HashMap::new(), unlisted: BTreeSet::new() }
     }
 }
 
@@ -128,13 +128,12 @@ impl<T> Collection<T> {
         let mut in_force = Vec::with_capacity(gone.len());
         for name in gone {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
-            match &mut entry.good {
-                Some(good) => {
-                    good.listed = false;
-                    entry.refused = None;
-                    in_force.push(name);
-                }
-                None => drop(self.remove(&name)),
+            entry.refused = None;
+            if entry.good.is_some() {
+                self.unlisted.insert(Arc::clone(&name));
+                in_force.push(name);
+            } else {
+                self.remove(&name);
             }
         }
         in_force
@@ -142,12 +141,13 @@ impl<T> Collection<T> {
 
     /// The versions in force that their source does not list any more.
     pub(super) fn unlisted(&self) -> Vec<Arc<str>> {
-        self.all().filter(|(_, good)| !good.listed).map(|(name, _)| Arc::clone(name)).collect()
+        self.unlisted.iter().cloned().collect()
     }
 
     /// Takes one out, and returns what was in force.
     pub(super) fn remove(&mut self, name: &str) -> Option<T> {
         let entry = self.entries.remove(name)?;
+        self.unlisted.remove(name);
         if let Some(names) = self.by_source.get_mut(&entry.source) {
             names.remove(name);
             if names.is_empty() {
@@ -166,9 +166,12 @@ impl<T> Collection<T> {
         mut compile: impl FnMut(&Resource, Option<&T>, &mut Problems) -> Option<T>,
     ) -> Vec<Candidate<T>> {
         let mut candidates = Vec::new();
+        let mut seen = HashSet::new();
         for resource in update.resources {
             let name: Arc<str> = resource.name.as_str().into();
-            if let Some(reason) = self.unusable_name(&resource, &update.source) {
+            let twice = (!seen.insert(Arc::clone(&name)) && resource.problems.is_empty())
+                .then(|| format!("the name {name:?} stands here twice"));
+            if let Some(reason) = twice.or_else(|| self.unusable_name(&resource, &update.source)) {
                 // A name that could not be read is missing for a reason that is known.
                 let known = resource.name.is_empty() && !resource.problems.is_empty();
                 let problem = (!known).then(|| Problem { path: resource.path.clone(), line: None, reason });
@@ -190,7 +193,7 @@ impl<T> Collection<T> {
                     .as_mut()
                     .filter(|good| !good.expired && good.hash == hash && good.bytes == resource.bytes)
             {
-                good.listed = true;
+                self.unlisted.remove(&name);
                 good.path = resource.path;
                 entry.refused = None;
                 report.unchanged += 1;
@@ -226,8 +229,9 @@ impl<T> Collection<T> {
         report.accepted += 1;
         let hash = resource.content_hash();
         let Resource { bytes, version, path, .. } = resource;
-        let good = Good { hash, bytes, version, path, since: now, value, listed: true, expired: false };
+        let good = Good { hash, bytes, version, path, since: now, value, expired: false };
         self.own(&name, &source);
+        self.unlisted.remove(&name);
         let entry = Entry { source, good: Some(good), refused: None };
         self.entries.insert(name, entry)?.good.map(|good| good.value)
     }
@@ -246,9 +250,7 @@ impl<T> Collection<T> {
         let kept = match self.entries.get_mut(&name) {
             Some(entry) if entry.good.is_some() => {
                 entry.refused = refused;
-                if let Some(good) = &mut entry.good {
-                    good.listed = true;
-                }
+                self.unlisted.remove(&name);
                 true
             }
             _ => {

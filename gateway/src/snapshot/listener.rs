@@ -187,17 +187,12 @@ impl ByTransport {
             _ => &mut self.any,
         };
         let by_protocol = by_protocol.get_or_insert_default();
+        let taken = |by: usize| if by == chain { Ok(()) } else { Err(SameMatch { first: by }) };
         if wanted.application_protocols.is_empty() {
-            return match by_protocol.any.replace(chain) {
-                Some(first) if first != chain => Err(SameMatch { first }),
-                _ => Ok(()),
-            };
+            return taken(*by_protocol.any.get_or_insert(chain));
         }
         for protocol in &wanted.application_protocols {
-            match by_protocol.named.insert(protocol.as_bytes().into(), chain) {
-                Some(first) if first != chain => return Err(SameMatch { first }),
-                _ => {}
-            }
+            taken(*by_protocol.named.entry(protocol.as_bytes().into()).or_insert(chain))?;
         }
         Ok(())
     }

@@ -8,10 +8,14 @@ mod dump;
 pub mod listener;
 pub mod problem;
 pub mod publisher;
+#[cfg(test)]
+mod publisher_tests;
 mod refresh;
 #[allow(clippy::module_inception, reason = "it is what the folder is about")]
 pub mod snapshot;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod update;
 
 pub use dump::{DumpEntry, Rejection};

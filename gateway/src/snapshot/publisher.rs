@@ -14,7 +14,7 @@ use super::compile::listener::{CompiledListener, ListenerCx, compile_listener, s
 use super::compile::secret::compile_secret;
 use super::compile::transport_socket::TlsCx;
 use super::counters::Counters;
-use super::listener::Awaited;
+use super::listener::{Awaited, Listener};
 use super::snapshot::{RouteConfig, Snapshot};
 use super::store::SnapshotStore;
 use super::update::{Reference, Rejected, Report, STATIC, Update};
@@ -59,6 +59,8 @@ pub struct Publisher {
     store: Arc<SnapshotStore>,
     /// Snapshots that somebody may still hold: freed here, never by a worker.
     retired: Vec<Arc<Snapshot>>,
+    /// Listeners that connections may still hold, or only a chain of them.
+    retired_listeners: Vec<Arc<Listener>>,
 }
 
 /// A cluster with what it names; the cluster itself is in the table.
@@ -99,6 +101,7 @@ impl Publisher {
             counters,
             store,
             retired: Vec::new(),
+            retired_listeners: Vec::new(),
         }
     }
 
@@ -107,6 +110,8 @@ impl Publisher {
         let started = Instant::now();
         let mut report = Report::default();
         let mut changed = Changed::default();
+        // Something that others name.
+        let mut came = false;
         let mut rest = updates;
         for kind in ORDER {
             let (mine, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|update| update.kind == kind);
@@ -115,9 +120,12 @@ impl Publisher {
                 let (source, before) = (Arc::clone(&update.source), report.rejected.len());
                 let version = update.resources.first().map(|r| r.version.clone()).unwrap_or_default();
                 match kind {
-                    Kind::Secret => self.take_secrets(update, &mut report),
+                    Kind::Secret => came |= self.take_secrets(update, &mut report),
                     Kind::Endpoint => changed.clusters |= self.take_endpoints(update, &mut report),
-                    Kind::Cluster => changed.clusters |= self.take_clusters(update, &mut report),
+                    Kind::Cluster => {
+                        let clusters = self.take_clusters(update, &mut report);
+                        (came, changed.clusters) = (came | clusters, changed.clusters | clusters);
+                    }
                     Kind::Route => changed.routes |= self.take_routes(update, &mut report),
                     Kind::Listener => changed.listeners |= self.take_listeners(update, &mut report),
                     Kind::Extension => refuse_extensions(update, &mut report),
@@ -125,7 +133,9 @@ impl Publisher {
                 self.counters.source(kind, &source, &version, report.rejected.len() == before);
             }
         }
-        self.retry(&mut report, &mut changed);
+        if came {
+            self.retry(&mut report, &mut changed);
+        }
         changed.routes |= self.drop_unnamed(&mut report);
         self.swap(&changed);
         self.conclude(started, &report, &changed);
@@ -173,6 +183,9 @@ impl Publisher {
     /// Frees old snapshots that nobody holds any more; to be called now and then. Says how many are still held.
     pub fn free_retired(&mut self) -> usize {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired_listeners.retain(|listener| {
+            Arc::strong_count(listener) > 1 || listener.all_chains().any(|chain| Arc::strong_count(chain) > 1)
+        });
         self.retired.len()
     }
 
@@ -181,13 +194,17 @@ impl Publisher {
         dump::dump(self)
     }
 
-    fn take_secrets(&mut self, update: Update, report: &mut Report) {
+    fn take_secrets(&mut self, update: Update, report: &mut Report) -> bool {
         self.secrets.unlist(&update);
+        self.compile_secrets(update, report)
+    }
+
+    fn compile_secrets(&mut self, update: Update, report: &mut Report) -> bool {
         let (before, source) = (report.rejected.len(), Arc::clone(&update.source));
         let candidates = self.secrets.candidates(update, report, |resource, _, problems| {
             compile_secret(&decode::<pb::tls::Secret>(resource, problems)?, problems)
         });
-        let now = SystemTime::now();
+        let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for candidate in candidates {
             if *candidate.source != *STATIC {
                 self.counters.secret(&self.settings.registry, &candidate.name, true);
@@ -198,6 +215,7 @@ impl Publisher {
         for rejected in report.rejected.iter().skip(before).filter(|_| *source != *STATIC) {
             self.counters.secret(&self.settings.registry, &rejected.name, false);
         }
+        changed
     }
 
     fn take_endpoints(&mut self, update: Update, report: &mut Report) -> bool {
@@ -221,7 +239,7 @@ impl Publisher {
 
     fn take_clusters(&mut self, update: Update, report: &mut Report) -> bool {
         let gone = self.clusters.unlist(&update);
-        let mut changed = !gone.is_empty();
+        let changed = !gone.is_empty();
         for name in gone {
             report.removed += 1;
             self.counters.cluster_removed();
@@ -229,8 +247,11 @@ impl Publisher {
             let removed = self.clusters.remove(&name);
             self.unlink(&name, removed.as_ref());
         }
+        self.compile_clusters(update, report) || changed
+    }
+
+    fn compile_clusters(&mut self, update: Update, report: &mut Report) -> bool {
         let (registry, table, endpoints) = (&self.settings.registry, &self.table, &self.endpoints);
-        let secrets_known = &self.secrets;
         let tls = TlsCx { secrets: &self.tls_secrets, tickets: &self.tickets };
         let candidates = self.clusters.candidates(update, report, |resource, _, problems| {
             let proto = decode::<pb::cluster::Cluster>(resource, problems)?;
@@ -239,18 +260,16 @@ impl Publisher {
             let previous = table.find(&resource.name).map(|cluster| &**cluster);
             let compiled = compile_cluster(&proto, ClusterCx { registry, tls, assignment, previous }, problems);
             let mut inner = Problems::new();
-            let exists = |name: &str| secrets_known.good(name).is_some();
-            let sources = secrets(proto.transport_socket.as_ref(), &exists, &mut inner);
+            let sources = secrets(proto.transport_socket.as_ref(), &mut inner);
             problems.nest("transport_socket", inner);
             let references = eds.into_iter().chain(sources.into_iter().map(|source| source.reference)).collect();
             let compiled = compiled?;
             let eds_service = compiled.config.eds_service.clone();
             Some(NamedCluster { eds_service, references, compiled: Some(compiled) })
         });
-        let now = SystemTime::now();
+        let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for mut candidate in candidates {
             let Some(cluster) = candidate.value.compiled.take() else { continue };
-            changed = true;
             self.counters.cluster(&cluster, self.table.insert(Arc::clone(&cluster)).is_some());
             let (name, service) = (Arc::clone(&candidate.name), candidate.value.eds_service.clone());
             let before = self.clusters.accept(candidate, now, report);
@@ -275,11 +294,15 @@ impl Publisher {
 
     fn take_routes(&mut self, update: Update, report: &mut Report) -> bool {
         self.routes.unlist(&update);
-        self.compile_route_configs(update, report)
+        let before = report.rejected.len();
+        let changed = self.compile_route_configs(update, report);
+        for rejected in report.rejected.iter().skip(before) {
+            self.counters.routes(&self.listeners, &rejected.name, false);
+        }
+        changed
     }
 
     fn compile_route_configs(&mut self, update: Update, report: &mut Report) -> bool {
-        let before = report.rejected.len();
         let table = &self.table;
         let candidates = self.routes.candidates(update, report, |resource, _, problems| {
             let proto = decode::<pb::route::RouteConfiguration>(resource, problems)?;
@@ -290,33 +313,29 @@ impl Publisher {
             self.counters.routes(&self.listeners, &candidate.name, true);
             self.routes.accept(candidate, now, report);
         }
-        for rejected in report.rejected.iter().skip(before) {
-            self.counters.routes(&self.listeners, &rejected.name, false);
-        }
         changed
     }
 
-    fn take_listeners(&mut self, update: Update, report: &mut Report) -> bool {
+    fn take_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
+        name_by_address(&mut update.resources);
         let gone = self.listeners.unlist(&update);
         let removed = !gone.is_empty();
         for name in gone {
             report.removed += 1;
             self.counters.listener_removed();
-            self.listeners.remove(&name);
+            self.retired_listeners.extend(self.listeners.remove(&name).map(|removed| removed.listener));
         }
         self.compile_listeners(update, report) || removed
     }
 
-    pub(super) fn compile_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
-        name_by_address(&mut update.resources);
-        let Self { settings, tls_secrets, tickets, secrets, clusters, listeners, .. } = self;
+    pub(super) fn compile_listeners(&mut self, update: Update, report: &mut Report) -> bool {
+        let Self { settings, tls_secrets, tickets, clusters, listeners, .. } = self;
         let cx = ListenerCx {
             registry: &settings.registry,
             plugins: &settings.plugins,
             access_logs: &settings.access_logs,
             tls: TlsCx { secrets: tls_secrets, tickets },
             cluster_exists: &|name| clusters.knows(name),
-            secret_exists: &|name| secrets.good(name).is_some(),
         };
         let candidates = listeners.candidates(update, report, |resource, _, problems| {
             compile_listener(&decode::<pb::listener::Listener>(resource, problems)?, &cx, problems)
@@ -326,6 +345,7 @@ impl Publisher {
         for candidate in candidates {
             let before = self.listeners.accept(candidate, now, report);
             self.counters.listener(before.is_some());
+            self.retired_listeners.extend(before.map(|before| before.listener));
         }
         changed
     }
@@ -361,29 +381,24 @@ impl Publisher {
 
     /// Compiles again what was refused before and may be right now that something it names has come.
     fn retry(&mut self, report: &mut Report, changed: &mut Changed) {
-        if !changed.clusters {
-            return;
-        }
         let tried: HashSet<(Kind, String)> = report.rejected.iter().map(|r| (r.kind, r.name.clone())).collect();
-        for (source, resource) in refused(&self.routes, &tried) {
-            changed.routes |= self.retry_one(source, resource, report, Self::compile_route_configs);
-        }
-        for (source, resource) in refused(&self.listeners, &tried) {
-            changed.listeners |= self.retry_one(source, resource, report, Self::compile_listeners);
-        }
+        let clusters = refused(&self.clusters, &tried);
+        changed.clusters |= self.retry_all(clusters, report, Self::compile_clusters);
+        let routes = refused(&self.routes, &tried);
+        changed.routes |= self.retry_all(routes, report, Self::compile_route_configs);
+        let listeners = refused(&self.listeners, &tried);
+        changed.listeners |= self.retry_all(listeners, report, Self::compile_listeners);
     }
 
-    /// A resource that is still refused was reported then.
-    fn retry_one(
+    /// What is still refused was reported then.
+    fn retry_all(
         &mut self,
-        source: Arc<str>,
-        resource: Resource,
+        updates: Vec<Update>,
         report: &mut Report,
-        take: fn(&mut Self, Update, &mut Report) -> bool,
+        compile: fn(&mut Self, Update, &mut Report) -> bool,
     ) -> bool {
         let mut again = Report::default();
-        let update = Update { source, kind: resource.kind, resources: vec![resource] };
-        let changed = take(self, update, &mut again);
+        let changed = updates.into_iter().fold(false, |changed, update| compile(self, update, &mut again) | changed);
         report.accepted += again.accepted;
         changed
     }
@@ -458,7 +473,12 @@ impl Publisher {
             );
         }
         let Report { accepted, unchanged, removed, rejected } = report;
-        tracing::info!(target: "config", version, accepted, unchanged, removed, rejected = rejected.len(), "published");
+        let rejected = rejected.len();
+        if *accepted == 0 && *removed == 0 && rejected == 0 {
+            tracing::debug!(target: "config", version, unchanged, "nothing changed");
+        } else {
+            tracing::info!(target: "config", version, accepted, unchanged, removed, rejected, "configuration taken");
+        }
     }
 }
 
@@ -467,12 +487,11 @@ pub(super) fn decode<M: Message + Default>(resource: &Resource, problems: &mut P
     M::decode(resource.bytes.clone()).map_err(|e| problems.push("", format!("malformed: {e}"))).ok()
 }
 
-/// Versions that were refused before this publication.
-fn refused<T>(collection: &Collection<T>, tried: &HashSet<(Kind, String)>) -> Vec<(Arc<str>, Resource)> {
+/// Versions that were refused before this publication, though they could be read.
+fn refused<T>(collection: &Collection<T>, tried: &HashSet<(Kind, String)>) -> Vec<Update> {
     let all = collection.entries().filter_map(|(_, entry)| Some((entry, &entry.refused.as_ref()?.resource)));
-    // Problems of reading stay what they are.
     all.filter(|(_, r)| r.problems.is_empty() && !tried.contains(&(r.kind, r.name.clone())))
-        .map(|(entry, resource)| (Arc::clone(&entry.source), resource.clone()))
+        .map(|(entry, r)| Update { source: Arc::clone(&entry.source), kind: r.kind, resources: vec![r.clone()] })
         .collect()
 }
 

@@ -41,8 +41,6 @@ pub struct ListenerCx<'a> {
     pub tls: TlsCx<'a>,
     /// Whether there is a cluster of that name.
     pub cluster_exists: &'a dyn Fn(&str) -> bool,
-    /// Whether there is a secret of that name.
-    pub secret_exists: &'a dyn Fn(&str) -> bool,
 }
 
 /// A compiled listener with what it names.
@@ -240,7 +238,7 @@ impl Chains<'_> {
         let manager = self.network_filter(&proto.filters, problems);
         let mut inner = Problems::new();
         let tls = compile_downstream_socket(proto.transport_socket.as_ref(), self.cx.tls, &mut inner);
-        self.secrets(proto.transport_socket.as_ref(), &mut inner);
+        self.sources.append(&mut secrets(proto.transport_socket.as_ref(), &mut inner));
         problems.nest("transport_socket", inner);
         let field = "transport_socket_connect_timeout";
         let handshake_timeout =
@@ -286,34 +284,18 @@ impl Chains<'_> {
         }
         Some(compiled.manager)
     }
-
-    /// Secrets that the transport socket names: those from files are waited for, the others have to be there.
-    fn secrets(&mut self, socket: Option<&pb::core::TransportSocket>, problems: &mut Problems) {
-        let mut sources = secrets(socket, self.cx.secret_exists, problems);
-        self.sources.append(&mut sources);
-    }
 }
 
-/// Secrets from files that a transport socket names; static ones have to be there.
+/// Secrets from files that a transport socket names.
 pub(in crate::snapshot) fn secrets(
     socket: Option<&pb::core::TransportSocket>,
-    secret_exists: &dyn Fn(&str) -> bool,
     problems: &mut Problems,
 ) -> Vec<Sourced> {
     let mut sources = Vec::new();
-    for sds in socket.map(sds_references).unwrap_or_default() {
-        match &sds.sds_config {
-            Some(config) => {
-                let mut inner = Problems::new();
-                sources.extend(sourced(Kind::Secret, &sds.name, Some(config), &mut inner));
-                problems.nest("typed_config.common_tls_context", inner);
-            }
-            None if (secret_exists)(&sds.name) => {}
-            None => problems.push(
-                "typed_config.common_tls_context",
-                format!("unknown secret '{}': add it to static_resources.secrets, or give sds_config", sds.name),
-            ),
-        }
+    for sds in socket.map(sds_references).unwrap_or_default().iter().filter(|sds| sds.sds_config.is_some()) {
+        let mut inner = Problems::new();
+        sources.extend(sourced(Kind::Secret, &sds.name, sds.sds_config.as_ref(), &mut inner));
+        problems.nest("typed_config.common_tls_context", inner);
     }
     sources
 }

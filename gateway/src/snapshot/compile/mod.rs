@@ -6,6 +6,8 @@ mod config_source;
 pub mod connection_manager;
 pub mod filter;
 pub mod listener;
+#[cfg(test)]
+mod listener_tests;
 pub mod route;
 pub mod secret;
 pub mod transport_socket;
