@@ -226,8 +226,8 @@ mod tests {
         }
         assert_eq!(index.add(&chains[0], 9), Err(SameMatch { first: 0 }));
         let h2 = [b"h2".to_vec()];
-        let cases: [(bool, Option<&str>, &[Vec<u8>], Option<usize>); 8] = [
-            (true, Some("a.example.com"), &h2, Some(0)),
+        let cases = [
+            (true, Some("a.example.com"), &h2[..], Some(0)),
             (true, Some("b.example.com"), &h2, Some(1)),
             (true, Some("c.b.example.com"), &[], Some(2)),
             (true, Some("x.com"), &[], Some(4)),
