@@ -46,6 +46,7 @@ compare: build plugins envoy ## Ask Envoy and Weir the same questions
 bench: release plugins envoy ## Measure Weir beside Envoy: a table, and target/bench.json
 	$(say) "Measuring (about ten minutes; leave the machine alone meanwhile)"
 	@cargo build --release --locked -p weir-tests --bins
+	@cargo bench --locked -p weir --bench route -- last/100000
 	@python3 bench/run.py $(BENCH)
 
 lint: toolchain ## Formatting, clippy and rustdoc, with warnings as errors
