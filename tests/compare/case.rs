@@ -26,6 +26,8 @@ pub(crate) enum Input {
     Receive(&'static str),
     /// Ends its direction of the connection.
     Finish,
+    /// Sends frames of HTTP/2 after the preface, and waits until stream 1 is over.
+    H2Frames(Vec<u8>),
     /// Sends a request over HTTP/2 (method, path, headers, body) and waits for its answer.
     H2(&'static str, &'static str, Vec<(&'static str, &'static str)>, Vec<u8>),
 }
@@ -77,6 +79,11 @@ pub(crate) fn h2(
 ) -> Case {
     let inputs = vec![Input::H2(method, path, headers.to_vec(), body.as_ref().to_vec())];
     Case { inputs, answers: 0, probe: false, ..case(name, "") }
+}
+
+/// A case of raw frames of HTTP/2.
+pub(crate) fn frames(name: &'static str, bytes: Vec<u8>) -> Case {
+    Case { inputs: vec![Input::H2Frames(bytes)], answers: 0, probe: false, ..case(name, "") }
 }
 
 impl Case {

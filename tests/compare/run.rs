@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::sleep;
-use weir_tests::{Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, refused_address, request};
+use weir_tests::{
+    Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, h2_exchange, refused_address, request,
+};
 
 /// How long an answer may take; longer than any time-out that a case configures.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -143,6 +145,13 @@ impl Side {
         if let Some(Input::H2(method, path, headers, body)) = case.inputs.first() {
             return self.ask_h2(address, request(method, path, headers), body).await;
         }
+        if let Some(Input::H2Frames(frames)) = case.inputs.first() {
+            let answer = h2_exchange(address, frames, Duration::from_secs(1)).await.unwrap();
+            self.wait(|side| side.upstreams.iter().all(|(_, up)| up.busy() == 0)).await;
+            // How a malformed request is refused is the codec's affair, and so is whether it is logged.
+            let answers = vec![if answer.is_refused() { "refused".into() } else { format!("{answer:?}") }];
+            return (Outcome { answers, upstream: self.seen(), ..Outcome::default() }, ([0, 0, 0, 0], 0).into());
+        }
         let mut client = Client::connect(address).await;
         let local = client.local;
         let mut heads = head_requests(case).into_iter();
@@ -155,7 +164,7 @@ impl Side {
                 Input::AtUpstream => self.wait(|side| side.upstreams.iter().any(|(_, up)| !up.seen().is_empty())).await,
                 Input::Receive(text) => client.receives(text).await,
                 Input::Finish => client.finish().await,
-                Input::H2(..) => unreachable!("only as the first input"),
+                Input::H2(..) | Input::H2Frames(_) => unreachable!("only as the first input"),
             }
         }
         for _ in 0..case.answers {

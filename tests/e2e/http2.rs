@@ -4,7 +4,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir_tests::{Bootstrap, Gateway, H2Client, Hcm, Reply, Upstream, eventually, receive, request};
+use weir_tests::{
+    Bootstrap, Gateway, H2_PREFACE, H2Client, Hcm, Reply, Upstream, eventually, h2_frame, receive, request,
+};
 
 #[tokio::test]
 async fn streams_of_one_connection_do_not_wait_for_each_other() {
@@ -69,19 +71,18 @@ type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
 
 #[tokio::test]
 async fn floods_are_cut_off_and_bystanders_are_served() {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     // A GET of `/` for `a`, as indexed fields and one literal.
     const HEADERS: &[u8] = &[0x82, 0x86, 0x84, 0x01, 1, b'a'];
     let rapid_reset = |n: u32| {
         let stream = 2 * n + 1;
-        [frame(1, 5, stream, HEADERS), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+        [h2_frame(1, 5, stream, HEADERS), h2_frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
     };
     let floods: [(&str, Flood); 5] = [
         ("rapid reset", Box::new(rapid_reset)),
-        ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
-        ("ping", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
-        ("empty data", Box::new(|n| if n == 0 { frame(1, 4, 1, HEADERS) } else { frame(0, 0, 1, &[]) })),
-        ("continuation", Box::new(|n| frame(if n == 0 { 1 } else { 9 }, 0, 1, &[0; 16]))),
+        ("settings", Box::new(|_| h2_frame(4, 0, 0, &[]))),
+        ("ping", Box::new(|_| h2_frame(6, 0, 0, &[0; 8]))),
+        ("empty data", Box::new(|n| if n == 0 { h2_frame(1, 4, 1, HEADERS) } else { h2_frame(0, 0, 1, &[]) })),
+        ("continuation", Box::new(|n| h2_frame(if n == 0 { 1 } else { 9 }, 0, 1, &[0; 16]))),
     ];
     let upstream = Upstream::start().await;
     let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
@@ -89,7 +90,7 @@ async fn floods_are_cut_off_and_bystanders_are_served() {
 
     for (name, flood) in floods {
         let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-        stream.write_all(PREFACE).await.unwrap();
+        stream.write_all(H2_PREFACE).await.unwrap();
         let mut sent = 0;
         // Never reads: answers must not pile up in the gateway's memory.
         for n in 0..200_000 {
@@ -114,14 +115,6 @@ async fn floods_are_cut_off_and_bystanders_are_served() {
         .parse()
         .unwrap();
     assert!(peak < 300_000, "{peak} kB");
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod actions;
 mod connection;
 mod forwarded;
 mod framing;
+mod http2;
 mod limits;
 mod malformed;
 mod matching;
