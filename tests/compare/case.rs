@@ -40,7 +40,6 @@ pub(crate) enum Allowed {
     /// Weir answers 400 and closes, and nothing reaches the upstream; the reason.
     Stricter(&'static str),
     /// In any way; the reason.
-    #[allow(dead_code, reason = "for differences that are found in Weir")]
     Differs(&'static str),
 }
 
@@ -119,7 +118,6 @@ impl Case {
     }
 
     /// Weir may differ.
-    #[allow(dead_code, reason = "for differences that are found in Weir")]
     pub(crate) fn differs(self, reason: &'static str) -> Self {
         Self { allowed: Allowed::Differs(reason), ..self }
     }

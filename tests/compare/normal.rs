@@ -1,7 +1,7 @@
 //! What must be equal, as lines of text: everything but dates, times, made-up ids, and the ports of this run.
 
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use weir_tests::{End, Kind, Response, Seen};
 
 /// Everything that one gateway did with one case, as comparable lines.
@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Names {
     pub(crate) kind: Kind,
     pub(crate) ports: Vec<(SocketAddr, String)>,
+    /// What Envoy calls a client on its own machine: not loopback, but the address by which others reach it.
+    pub(crate) own_address: Option<IpAddr>,
 }
 
 impl Names {
@@ -27,10 +29,10 @@ impl Names {
         };
         let mut lines = Vec::new();
         for head in &response.informational {
-            lines.push(head.line.clone());
+            lines.push(without_reason(&head.line));
             lines.extend(self.headers(&head.headers));
         }
-        lines.push(if response.line.is_empty() { response.status.to_string() } else { response.line.clone() });
+        lines.push(if response.line.is_empty() { response.status.to_string() } else { without_reason(&response.line) });
         lines.extend(self.headers(&response.headers));
         lines.push(format!("body {}", self.bytes(&response.body)));
         lines.extend(self.headers(&response.trailers).into_iter().map(|line| format!("trailer {line}")));
@@ -55,7 +57,7 @@ impl Names {
         let (line, fields) = head.split_once("\r\n").unwrap_or((head, ""));
         let fields = fields.split("\r\n").filter_map(|field| field.split_once(": "));
         let fields: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        format!("{line}\n{}\nand {}", self.headers(&fields).join("\n"), self.bytes(rest.as_bytes()))
+        format!("{}\n{}\nand {}", without_reason(line), self.headers(&fields).join("\n"), self.bytes(rest.as_bytes()))
     }
 
     pub(crate) fn seen(&self, upstream: &str, seen: &Seen) -> String {
@@ -68,8 +70,11 @@ impl Names {
 
     pub(crate) fn log(&self, line: &Value) -> String {
         let fields = line.as_object().into_iter().flatten().filter(|(name, _)| *name != "from");
-        let mut fields: Vec<_> =
-            fields.map(|(name, value)| format!("{name}: {}", self.text(&value.to_string()))).collect();
+        let shown = |name: &str, value: &Value| match name {
+            "flags" => sorted_flags(&value.to_string()),
+            _ => self.text(&value.to_string()),
+        };
+        let mut fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {}", shown(name, value))).collect();
         fields.sort();
         fields.join("\n")
     }
@@ -105,8 +110,30 @@ impl Names {
         for (address, name) in &self.ports {
             text = text.replace(&format!(":{}", address.port()), &format!(":({name})"));
         }
+        if let Some(own) = self.own_address {
+            text = text.replace(&own.to_string(), "127.0.0.1");
+        }
         text
     }
+}
+
+/// The address by which other machines reach this one. Nothing is sent to find out.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// RFC 9112 section 4: a client ignores the reason phrase.
+fn without_reason(line: &str) -> String {
+    line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Envoy writes flags in the order in which they were set.
+fn sorted_flags(value: &str) -> String {
+    let mut flags: Vec<_> = value.trim_matches('"').split(',').collect();
+    flags.sort_unstable();
+    flags.join(",")
 }
 
 /// To 100 ms: before a retry some milliseconds have gone by.

@@ -1,7 +1,7 @@
 //! Runs the cases of one setup on both gateways and reports what differs.
 
 use crate::case::{Allowed, Case, Input};
-use crate::normal::{Names, Outcome};
+use crate::normal::{Names, Outcome, own_address};
 use crate::setup::{Ports, Setup};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ fn judge(case: &Case, envoy: &Outcome, weir: &Outcome, other: Kind) -> Option<St
         }
         Allowed::Differs(_) => None,
         Allowed::Stricter(reason) => {
-            let refused = weir.answers.first().is_some_and(|answer| answer.starts_with("HTTP/1.1 400 "));
+            let refused = weir.answers.first().is_some_and(|answer| answer.starts_with("HTTP/1.1 400\n"));
             let alone = weir.upstream.is_empty() && weir.connection.starts_with("closed");
             let text = format!("=== {}\nmust be refused with 400 and a close: {reason}\n{}", case.name, show(weir));
             (!refused || !alone).then_some(text)
@@ -137,7 +137,7 @@ impl Side {
         let gateway = Launch::new(kind, setup.bootstrap(&ports)).start().await;
         let mut named: Vec<_> = ports.iter().map(|(name, address)| (*address, (*name).to_owned())).collect();
         named.extend(setup.listeners.iter().map(|name| (gateway.listener(name), (*name).to_owned())));
-        Self { gateway, upstreams, names: Names { kind, ports: named }, _refused: guard }
+        Self { gateway, upstreams, names: Names { kind, ports: named, own_address: own_address() }, _refused: guard }
     }
 
     async fn ask(&self, case: &Case) -> (Outcome, SocketAddr) {

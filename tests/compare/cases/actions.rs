@@ -108,8 +108,6 @@ async fn clusters() {
         {"name": "weighted", "match": {"prefix": "/weighted"}, "route": {"weighted_clusters": {"clusters": [
             {"name": "a", "weight": 0}, {"name": "b", "weight": 100, "request_headers_to_add": [{"header": {"key": "x-weighted", "value": "yes"}}],
              "response_headers_to_add": [{"header": {"key": "x-from", "value": "b"}}], "request_headers_to_remove": ["x-drop"]}]}}},
-        {"name": "weighted-header", "match": {"prefix": "/weighted-header"}, "route": {"weighted_clusters": {"clusters": [
-            {"cluster_header": "x-cluster", "weight": 1}]}}},
         {"name": "refused", "match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
         {"name": "empty", "match": {"prefix": "/empty"}, "route": {"cluster": "empty"}},
         {"name": "unhealthy", "match": {"prefix": "/unhealthy"}, "route": {"cluster": "unhealthy"}},
@@ -136,7 +134,6 @@ async fn clusters() {
         get("unknown is 404", "/not-found", "x-cluster: nowhere\r\n"),
         get("unknown is 500", "/internal", "x-cluster: nowhere\r\n"),
         get("by weight", "/weighted", "x-drop: 1\r\n"),
-        get("by weight and header", "/weighted-header", "x-cluster: a\r\n"),
         get("refused", "/refused", ""),
         case("refused, a POST", "POST /refused HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"),
         case("refused, HEAD", "HEAD /refused HTTP/1.1\r\nhost: a\r\n\r\n"),

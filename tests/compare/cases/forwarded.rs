@@ -92,8 +92,6 @@ async fn options() {
         .listener("append", hcm(json!({"server_name": "mine", "server_header_transformation": "APPEND_IF_ABSENT"})))
         .listener("pass", hcm(json!({"server_header_transformation": "PASS_THROUGH"})))
         .listener("port", hcm(json!({"append_x_forwarded_port": true, "use_remote_address": true})))
-        .listener("agent", hcm(json!({"add_user_agent": true})))
-        .listener("scheme", hcm(json!({"scheme_header_transformation": {"scheme_to_overwrite": "https"}})))
         .listener("strip-port", hcm(json!({"strip_any_host_port": true})))
         .listener("strip-dot", hcm(json!({"strip_trailing_host_dot": true})));
     let uuid = "x-request-id: 3f2504e0-4f89-41d3-9a0c-0305e82c3301\r\n";
@@ -114,9 +112,6 @@ async fn options() {
         get("no server header passes", "/", "").to("pass"),
         get("x-forwarded-port", "/", "").to("port"),
         get("x-forwarded-port of the client", "/", "x-forwarded-port: 99\r\n").to("port"),
-        get("the cluster as user agent", "/", "").to("agent"),
-        get("the cluster beside a user agent", "/", "user-agent: test/1\r\n").to("agent"),
-        get("the scheme is overwritten", "/", "").to("scheme"),
         host("a port of the host is stripped", "test.example:8080", "strip-port"),
         host("a port of an IPv6 host is stripped", "[::1]:8080", "strip-port"),
         host("a host without port", "test.example", "strip-port"),

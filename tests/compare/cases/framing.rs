@@ -79,10 +79,6 @@ async fn http_1_0() {
             Hcm::new().set(json!({"http_protocol_options": {"accept_http_10": true, "default_host_for_http_10": "default.example"}})),
         )
         .listener("trailers", Hcm::new().set(json!({"http_protocol_options": {"enable_trailers": true}})))
-        .listener(
-            "proper-case",
-            Hcm::new().set(json!({"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}})),
-        )
         .listener("absolute-refused", Hcm::new().set(json!({"http_protocol_options": {"allow_absolute_url": false}})));
     let cases = vec![
         case("HTTP/1.0 is refused", "GET / HTTP/1.0\r\nhost: test.example\r\n\r\n"),
@@ -98,7 +94,6 @@ async fn http_1_0() {
         get("trailers of the answer pass", "/", "te: trailers\r\nx-upstream: trailer=x-t:1\r\n").to("trailers"),
         get("trailers of the answer without te", "/", "x-upstream: trailer=x-t:1\r\n").to("trailers"),
         get("trailers of the answer when not enabled", "/", "te: trailers\r\nx-upstream: trailer=x-t:1\r\n"),
-        get("proper case of the answer", "/", "x-upstream: header=x-some-header:1\r\n").to("proper-case"),
         case("an absolute target where it is refused", "GET http://other.example/x HTTP/1.1\r\nhost: a\r\n\r\n")
             .to("absolute-refused"),
     ];

@@ -66,7 +66,7 @@ async fn of_connections() {
         .listener("headers", Hcm::new().set(json!({"request_headers_timeout": "0.15s"})))
         .listener("request", Hcm::new().set(json!({"request_timeout": "0.15s"})))
         .listener("stream-idle", Hcm::new().set(json!({"stream_idle_timeout": "0.15s"})))
-        .listener("idle", common(json!({"idle_timeout": "0.15s"})))
+        .listener("idle", common(json!({"idle_timeout": "0.15s"})).set(json!({"drain_timeout": "0.05s"})))
         .listener("duration", common(json!({"max_connection_duration": "0.1s"})).set(json!({"drain_timeout": "0.05s"})))
         .listener("stream-duration", common(json!({"max_stream_duration": "0.15s"})))
         .listener("two-requests", common(json!({"max_requests_per_connection": 2})));
