@@ -1,6 +1,6 @@
 //! Documents: a bootstrap, and the files of discovered resources. Both come apart into single resources.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use prost::{Message, bytes::Bytes};
 
@@ -60,11 +60,11 @@ const STATIC_KINDS: [(u32, Kind, &str); 3] =
 
 /// Reads a bootstrap from YAML or JSON and checks it and each of its static resources.
 pub fn read_bootstrap(text: &str) -> Bootstrap {
-    let document = match Document::read(text, BOOTSTRAP) {
+    let mut document = match Document::read(text, BOOTSTRAP) {
         Ok(document) => document,
         Err(problem) => return Bootstrap { problems: vec![problem], ..Bootstrap::default() },
     };
-    let bytes = Bytes::from(document.decoded.bytes.clone());
+    let bytes = Bytes::from(mem::take(&mut document.decoded.bytes));
     let mut rest = Vec::new();
     let mut resources = Vec::new();
     // A field that is not repeated may still come in parts; their lists are joined.
@@ -100,8 +100,8 @@ pub fn read_bootstrap(text: &str) -> Bootstrap {
 /// Reads one resource from YAML or JSON: its message itself, without `@type`.
 pub fn read_resource(kind: Kind, text: &str) -> Resource {
     match Document::read(text, kind.message()) {
-        Ok(document) => {
-            let bytes = Bytes::from(document.decoded.bytes.clone());
+        Ok(mut document) => {
+            let bytes = Bytes::from(mem::take(&mut document.decoded.bytes));
             document.resource(kind, String::new(), bytes, String::new())
         }
         Err(problem) => Resource {
@@ -135,7 +135,7 @@ pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery
         }
     };
     match document {
-        Ok(document) => document.discovery(kind),
+        Ok(mut document) => document.discovery(kind),
         Err(problem) => Discovery { problems: vec![problem], ..Discovery::default() },
     }
 }
@@ -158,8 +158,8 @@ impl<'a> Document<'a> {
         Ok(Self { tape, decoded })
     }
 
-    fn discovery(&self, kind: Kind) -> Discovery {
-        let bytes = Bytes::from(self.decoded.bytes.clone());
+    fn discovery(&mut self, kind: Kind) -> Discovery {
+        let bytes = Bytes::from(mem::take(&mut self.decoded.bytes));
         let mut resources = Vec::new();
         let mut malformed = Vec::new();
         for field in wire::fields(&bytes) {

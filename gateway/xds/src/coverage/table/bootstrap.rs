@@ -58,7 +58,11 @@ pub(super) const BOOTSTRAP: &[Section] = &[
     Section {
         message: "envoy.config.bootstrap.v3.Admin",
         honoured: "address",
-        idle: &[("profile_path", "of Envoy's own profiler"), ("ignore_global_conn_limit", "there is no such limit")],
+        idle: &[
+            ("access_log access_log_path", "requests to the admin are not logged"),
+            ("profile_path", "of Envoy's own profiler"),
+            ("ignore_global_conn_limit", "there is no such limit"),
+        ],
         refused: &[("socket_options", LATER), ("allow_paths", "bind the admin to loopback, and keep others off it")],
         ..NOTHING
     },
