@@ -29,8 +29,8 @@ pub(crate) enum Cause {
     HeadTimeout,
     /// The request took too long.
     RequestTimeout,
-    /// Nothing moved for too long.
-    IdleTimeout,
+    /// Nothing moved for too long; says whether the request had come whole.
+    IdleTimeout(bool),
     /// The stream lived for too long.
     StreamDuration,
     /// No route matched.
@@ -76,9 +76,12 @@ impl Cause {
             Self::LowVersion => (F::NONE, 426, "low_version", String::new()),
             Self::Underscore => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.unexpected_underscore", codec_body(400)),
             Self::UpgradeRefused => (F::NONE, 403, "upgrade_failed", String::new()),
-            Self::HeadTimeout => (F::NONE, 408, "request_header_timeout", "downstream timeout".into()),
-            Self::RequestTimeout => (F::NONE, 408, "request_overall_timeout", "downstream timeout".into()),
-            Self::IdleTimeout => (F::STREAM_IDLE_TIMEOUT, 408, "stream_idle_timeout", "stream timeout".into()),
+            Self::HeadTimeout => (F::NONE, 408, "request_header_timeout", "request header timeout".into()),
+            Self::RequestTimeout => (F::NONE, 408, "request_overall_timeout", "request timeout".into()),
+            Self::IdleTimeout(complete) => {
+                let status = if *complete { 504 } else { 408 };
+                (F::STREAM_IDLE_TIMEOUT, status, "stream_idle_timeout", "stream timeout".into())
+            }
             Self::StreamDuration => {
                 (F::DURATION_TIMEOUT, 408, "max_duration_timeout", "downstream duration timeout".into())
             }
@@ -126,7 +129,11 @@ impl Cause {
                 (F::UPSTREAM_REQUEST_TIMEOUT, 504, "upstream_per_try_timeout", "upstream request timeout".into())
             }
         };
-        (flags, LocalReply::new(status, body, details))
+        let mut reply = LocalReply::new(status, body, details);
+        if matches!(self, Self::Overflow | Self::DropOverload) {
+            reply.headers.append("x-envoy-overloaded", "true");
+        }
+        (flags, reply)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use crate::http::RequestHead;
 use crate::snapshot::connection_manager::{ClientCertMode, ConnectionManager};
 use crate::telemetry::StreamInfo;
 
 /// Fields that only callers inside the mesh may set, for they steer the router.
-const INTERNAL_ONLY: [&str; 13] = [
+const INTERNAL_ONLY: [&str; 15] = [
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-stream-duration-ms",
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
     "x-envoy-retry-on",
@@ -36,6 +39,7 @@ pub(crate) fn apply(
     let trust = &manager.trust;
     let headers = &mut head.headers;
     let mut scratch = String::new();
+    join_fields(headers, "x-forwarded-for");
 
     let (client, single) = if trust.use_remote_address {
         let single = !headers.contains("x-forwarded-for");
@@ -199,9 +203,28 @@ fn hop(list: &[u8], skip: u32) -> Option<IpAddr> {
     std::str::from_utf8(entry.trim_ascii()).ok()?.parse().ok()
 }
 
-/// What the gateway calls a peer on its own machine: Envoy names an address that others can reach instead of loopback.
+/// What the gateway calls a peer on its own machine: as Envoy, the address by which others reach this machine, since a
+/// loopback address would say nothing to the next hop.
 fn told_address(ip: IpAddr) -> IpAddr {
-    ip
+    static OWN: OnceLock<Option<IpAddr>> = OnceLock::new();
+    if ip.is_loopback() { OWN.get_or_init(own_address).unwrap_or(ip) } else { ip }
+}
+
+/// The address that this machine would speak from. Connecting a datagram socket sends nothing: the kernel only looks up
+/// the route (to an address of RFC 5737, which nobody has).
+fn own_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+/// Fields of one name become one, their values behind each other.
+fn join_fields(headers: &mut crate::http::HeaderMap, name: &str) {
+    if headers.get_all(name).nth(1).is_none() {
+        return;
+    }
+    let joined = headers.get_all(name).collect::<Vec<_>>().join(&b","[..]);
+    headers.set(name, joined);
 }
 
 fn write_ip(out: &mut String, ip: IpAddr, mapped: bool) {

@@ -110,6 +110,7 @@ async fn serve_one(
         ended: false,
         cut: false,
         wire,
+        cx: Rc::clone(cx),
     };
     let end = stream.decoder.is_done();
     let mut head = start.head;
@@ -212,6 +213,7 @@ async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<std::time::Dur
 
 /// The client's side of one request on an HTTP/1 connection.
 pub(crate) struct Http1Stream<'a> {
+    cx: Rc<ConnectionContext>,
     wire: &'a mut Wire,
     decoder: BodyDecoder,
     limits: HeadLimits,
@@ -273,7 +275,7 @@ impl Http1Stream<'_> {
             (false, false) => Framing::UntilClose,
         };
         self.chunked = framing == Framing::Chunked && !bodiless;
-        self.close |= framing == Framing::UntilClose || !self.decoder.is_done();
+        self.close |= framing == Framing::UntilClose || !self.decoder.is_done() || self.cx.worker.draining();
         self.ended = end;
         response_head(head, self.version, framing, self.close, self.wire.tail());
     }

@@ -64,8 +64,7 @@ fn check(
     if head.method == "CONNECT" {
         return Some(Cause::NoRoute.reply());
     }
-    let asterisk = head.path == "*" && head.method == "OPTIONS";
-    if head.path.first() != Some(&b'/') && !asterisk {
+    if head.path.first() != Some(&b'/') {
         return Some(Cause::NotAPath.reply());
     }
     None

@@ -52,7 +52,7 @@ pub(crate) async fn serve(
     info.request_header_bytes = incoming.header_bytes;
     let end = incoming.end;
     let (head, refused) = prepare::prepare(cx, serving.manager(), incoming, &mut info);
-    let mut request = Request::new(cx, serving, head, info);
+    let mut request = Request::new(cx, serving, head, info, refused.is_none());
     request.begin(down, end, refused);
     std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
     request.finish();
@@ -72,7 +72,8 @@ pub(super) fn answer_malformed(
     let metrics = serving.manager().scope.chunk(cx.worker.index);
     metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
     metrics.inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
-    let (head, body) = response::of_local_reply(reply);
+    let (mut head, body) = response::of_local_reply(reply);
+    response::name(serving.manager(), &cx.worker, &mut head);
     info.bytes_sent = body.len() as u64;
     log::malformed(cx, serving, info);
     (head, body)
@@ -114,13 +115,27 @@ enum Chosen {
 }
 
 impl Request {
-    fn new(cx: &Rc<ConnectionContext>, serving: Rc<Serving>, head: RequestHead, info: StreamInfo) -> Self {
+    fn new(
+        cx: &Rc<ConnectionContext>,
+        serving: Rc<Serving>,
+        mut head: RequestHead,
+        info: StreamInfo,
+        route: bool,
+    ) -> Self {
         let manager = serving.manager();
         let (start, timeouts) = (info.start, manager.timeouts);
         let routes = serving.routes();
         let random = cx.worker.clusters.random();
+        if let Some(routes) = routes.as_deref()
+            && !head.headers.contains("x-envoy-internal")
+        {
+            for name in &routes.internal_only_headers {
+                head.headers.remove(&**name);
+            }
+        }
         let stream = Stream::new(head, info);
-        let route = choose(routes.as_deref(), &stream, random);
+        stream.edit().buffer_limit = manager.buffer_limit;
+        let route = if route { choose(routes.as_deref(), &stream, random) } else { Chosen::None };
         let matched = matched(routes.as_deref(), route);
         let said = matched.map(|matched| matched.per_filter()).unwrap_or_default();
         let chain = manager.filters.instantiate(&cx.worker.filters, &stream, said);
@@ -128,6 +143,11 @@ impl Request {
             Action::Forward(forward) => forward.idle_timeout,
             _ => None,
         });
+        let route_life = matched.and_then(|matched| match &matched.route.action {
+            Action::Forward(forward) => forward.max_stream_duration,
+            _ => None,
+        });
+        let life = route_life.or(timeouts.stream).filter(|limit| !limit.is_zero());
         let idle_limit = route_idle.or(timeouts.stream_idle).filter(|limit| !limit.is_zero());
         let metrics = manager.scope.chunk(cx.worker.index);
         metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
@@ -146,7 +166,7 @@ impl Request {
             gone: false,
             idle_limit,
             last_moved: start,
-            end_of_life: due(start, timeouts.stream),
+            end_of_life: due(start, life),
             request_due: due(start, timeouts.request),
             serving,
         }
@@ -161,7 +181,14 @@ impl Request {
             state.info.request_complete = Some(state.info.start);
         }
         match refused {
-            Some((flags, reply)) => self.answer(flags, reply),
+            // What follows on the connection was written for another reader (an upgrade, a tunnel), or cannot be told
+            // from the refused request: it is never served.
+            Some((flags, reply)) => {
+                if reply.status != 307 {
+                    down.close_after();
+                }
+                self.answer(flags, reply);
+            }
             None if self.chain.is_empty() => self.to_cluster(end),
             None => self.chain.request_headers(end),
         }
@@ -373,7 +400,12 @@ impl Request {
     fn endpoint_sent(&mut self, event: Event, down: &mut Downstream<'_>) {
         match event {
             Event::Moved => {}
-            Event::Informational(head) => down.informational(&head),
+            // As Envoy: interim responses pass only where the gateway does not answer 100-continue by itself.
+            Event::Informational(head) => {
+                if self.serving.manager().proxy_100_continue {
+                    down.informational(&head);
+                }
+            }
             Event::Head(head, end) => {
                 self.stream.edit().response = Some(head);
                 if self.chain.passes_response_headers() {
@@ -425,7 +457,12 @@ impl Request {
         if !self.head_sent || self.response_done {
             return;
         }
-        self.stream.edit().info.bytes_sent += pieces.len() as u64;
+        {
+            let mut state = self.stream.edit();
+            if !state.request.is_head() {
+                state.info.bytes_sent += pieces.len() as u64;
+            }
+        }
         loop {
             let piece = pieces.pop().unwrap_or_default();
             let last = end && pieces.is_empty();
@@ -495,7 +532,7 @@ impl Request {
     fn fail(&mut self, flags: ResponseFlags, reply: LocalReply, down: &mut Downstream<'_>) {
         self.stream.edit().info.flags.insert(flags);
         if self.head_sent {
-            self.stream.edit().info.details = reply.details;
+            self.stream.edit().info.details = reply.details.replace("before_response", "after_response").into();
             self.cut(down);
         } else {
             self.chain.respond(Box::new(reply));
@@ -505,6 +542,9 @@ impl Request {
 
     fn local_reply(&mut self, reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
         self.drop_router();
+        if reply.status == 413 {
+            down.close_after();
+        }
         let details = reply.details.clone();
         let grpc = response::is_grpc(&self.stream.get().request);
         let (head, body) = if grpc { response::of_grpc_reply(reply) } else { response::of_local_reply(reply) };
@@ -579,7 +619,7 @@ impl Request {
             Cause::StreamDuration
         } else if passed(due(self.last_moved, self.idle_limit)) {
             self.metrics().inc(http::DOWNSTREAM_RQ_IDLE_TIMEOUT);
-            Cause::IdleTimeout
+            Cause::IdleTimeout(self.request_read)
         } else {
             // The router's own: it finds out at its next poll.
             if let Some(router) = &mut self.router {

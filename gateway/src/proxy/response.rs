@@ -11,6 +11,20 @@ use crate::snapshot::connection_manager::{ConnectionManager, ServerHeaderWhen};
 
 /// `date`, `server`, `via`, `x-request-id`, as Envoy's connection manager sets them.
 pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &RequestHead, head: &mut ResponseHead) {
+    name(manager, worker, head);
+    let headers = &mut head.headers;
+    if !manager.via.is_empty() {
+        append_to_list(headers, "via", &manager.via);
+    }
+    if manager.request_id.in_response
+        && let Some(id) = request.headers.get("x-request-id")
+    {
+        headers.set("x-request-id", id);
+    }
+}
+
+/// `date` and `server`: what an answer has even if nothing of the request could be read.
+pub(super) fn name(manager: &ConnectionManager, worker: &Worker, head: &mut ResponseHead) {
     let headers = &mut head.headers;
     if !headers.contains("date") {
         headers.append("date", worker.date());
@@ -21,14 +35,6 @@ pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &R
             headers.append("server", &manager.server.name)
         }
         ServerHeaderWhen::AppendIfAbsent | ServerHeaderWhen::PassThrough => {}
-    }
-    if !manager.via.is_empty() {
-        append_to_list(headers, "via", &manager.via);
-    }
-    if manager.request_id.in_response
-        && let Some(id) = request.headers.get("x-request-id")
-    {
-        headers.set("x-request-id", id);
     }
 }
 

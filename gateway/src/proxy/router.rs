@@ -17,6 +17,7 @@ use crate::filter::Stream;
 use crate::http::h1::{BodyEvent, HeadLimits};
 use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead};
 use crate::route::retry::Failure;
+use crate::route::rewrite::rewrite_authority;
 use crate::route::{Action, Forward, HostRewrite, Matched, Priority, RetryPolicy};
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
@@ -68,6 +69,7 @@ pub(super) struct Router {
     show_attempts: bool,
     envoy_headers: bool,
     rewrite_to_endpoint: bool,
+    append_forwarded_host: bool,
     started: Instant,
 }
 
@@ -109,11 +111,11 @@ impl Router {
         let found = matched.cluster_name().and_then(|name| snapshot.clusters.find(name));
         let Some(cluster) = found else { return Err(Cause::NoCluster(forward.cluster_not_found_status)) };
         let envoy_headers = !manager.suppress_envoy_headers;
+        stream.edit().info.cluster = Some(Arc::clone(cluster.name()));
         let retry = finish_head(stream, matched, forward, envoy_headers);
         let config = &cluster.config;
         let limit = matched.route.retry_buffer_limit.map_or(manager.buffer_limit, |limit| limit as usize);
         let now = Instant::now();
-        stream.edit().info.cluster = Some(Arc::clone(cluster.name()));
         let mut router = Self {
             cluster: Arc::clone(cluster),
             priority: match forward.priority {
@@ -145,6 +147,7 @@ impl Router {
             count_attempts: matched.host.include_request_attempt_count,
             show_attempts: matched.host.include_attempt_count_in_response,
             envoy_headers,
+            append_forwarded_host: forward.append_x_forwarded_host,
             rewrite_to_endpoint: matches!(forward.host_rewrite, HostRewrite::Endpoint),
             started: now,
         };
@@ -272,7 +275,8 @@ impl Router {
                 state.request.headers.set("x-envoy-attempt-count", itoa::Buffer::new().format(attempts));
             }
             if self.rewrite_to_endpoint && !endpoint.hostname.is_empty() {
-                state.request.authority = Bytes::copy_from_slice(endpoint.hostname.as_bytes());
+                let host = Bytes::copy_from_slice(endpoint.hostname.as_bytes());
+                rewrite_authority(&mut state.request, host, self.append_forwarded_host, self.envoy_headers);
             }
         }
         if self.retry.is_some() {
@@ -393,6 +397,7 @@ impl Router {
             let mut state = stream.edit();
             let state = &mut *state;
             state.info.upstream_rx_first = Some(now);
+            state.info.status = head.status;
             state.info.details = Details::Borrowed("via_upstream");
             if self.envoy_headers
                 && let Some(complete) = state.info.request_complete
@@ -462,6 +467,8 @@ impl Router {
                 metrics.inc(metric::UPSTREAM_CX_PROTOCOL_ERROR);
                 Cause::UpstreamProtocol
             }
+            // An answer that breaks off is a broken one.
+            ExchangeError::Closed { begun: true } | ExchangeError::Io { begun: true, .. } => Cause::UpstreamProtocol,
             ExchangeError::Closed { .. } | ExchangeError::Io { .. } => Cause::UpstreamClosed,
         };
         let mut head_sent = true;

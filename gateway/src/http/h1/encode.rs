@@ -87,6 +87,10 @@ fn framing_field(framing: Framing, out: &mut Vec<u8>) {
 
 /// The reason phrase of a status, as the `http` crate knows it.
 fn reason(status: u16) -> &'static str {
+    // A teapot has no name in Envoy.
+    if status == 418 {
+        return "Unknown";
+    }
     http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown")
 }
 

@@ -80,7 +80,7 @@ struct FramingFields {
 impl FramingFields {
     /// RFC 9110 section 8.6: digits only, once.
     fn content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        let bad = HeadError::bad("http1.invalid_content_length");
+        let bad = HeadError::CODEC;
         if self.length.is_some() || value.is_empty() || value.len() > 19 {
             return Err(bad);
         }

@@ -65,7 +65,9 @@ fn parse_into<'b>(
         Ok(httparse::Status::Partial) if buf.len() >= options.limits.bytes => return Err(HeadError::TOO_LARGE),
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TOO_MANY),
-        Err(_) => return Err(HeadError::CODEC),
+        Err(_) => {
+            return Err(if buf.contains(&0) { HeadError::bad("http1.invalid_characters") } else { HeadError::CODEC });
+        }
     };
     check_line_ends(&buf[..consumed])?;
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(HeadError::CODEC) };
@@ -87,11 +89,13 @@ fn parse_into<'b>(
             }
             Hop::TransferEncoding => framing.transfer_encoding(field.value)?,
             Hop::Connection => framing.connection(field.value)?,
+            // An offer of HTTP/2 may be passed over (RFC 9113 section 3.1), and is.
+            Hop::Upgrade if field.value.eq_ignore_ascii_case(b"h2c") => {}
             Hop::Upgrade => {
                 upgrade = true;
                 headers.append(field.name, field.value);
             }
-            Hop::Te if field.value.eq_ignore_ascii_case(b"trailers") => headers.append(field.name, field.value),
+            Hop::Te if has_token(field.value, b"trailers") => headers.append(field.name, b"trailers"),
             Hop::Te | Hop::KeepAlive => {}
             Hop::Expect => {
                 expect_continue = field.value.eq_ignore_ascii_case(b"100-continue");
@@ -107,6 +111,9 @@ fn parse_into<'b>(
         headers.remove(name);
     }
 
+    if !target.is_ascii() {
+        return Err(HeadError::CODEC);
+    }
     let connect = method == "CONNECT";
     let body = body_of(&framing, version)?;
     let (scheme, authority, path) = split_target(target, connect)?;
@@ -130,6 +137,10 @@ fn parse_into<'b>(
     }))
 }
 
+fn has_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|b| *b == b',').any(|entry| entry.trim_ascii().eq_ignore_ascii_case(token))
+}
+
 /// RFC 9112 section 6.3, without the repairs it allows.
 fn body_of(framing: &FramingFields, version: Version) -> Result<BodyDecoder, HeadError> {
     match (framing.chunked, framing.length) {
@@ -146,6 +157,12 @@ fn body_of(framing: &FramingFields, version: Version) -> Result<BodyDecoder, Hea
 fn split_target(target: &str, connect: bool) -> Result<(Option<Bytes>, Option<&[u8]>, &[u8]), HeadError> {
     let bytes = target.as_bytes();
     if connect {
+        let port = target.rsplit_once(':').map(|(_, port)| port);
+        if !port.is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+            || bytes.contains(&b'/')
+        {
+            return Err(HeadError::bad("http1.invalid_url"));
+        }
         return Ok((None, Some(bytes), b""));
     }
     if bytes.first() == Some(&b'/') || bytes == b"*" {
@@ -283,12 +300,12 @@ mod tests {
         let post = |fields: &str| format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n");
         let cases = [
             ("content-length: 1\r\ntransfer-encoding: chunked", "http1.content_length_and_chunked_not_allowed"),
-            ("content-length: 1\r\ncontent-length: 1", "http1.invalid_content_length"),
-            ("content-length: 1, 1", "http1.invalid_content_length"),
-            ("content-length: +1", "http1.invalid_content_length"),
-            ("content-length: 0x1", "http1.invalid_content_length"),
-            ("content-length:", "http1.invalid_content_length"),
-            ("content-length: 99999999999999999999", "http1.invalid_content_length"),
+            ("content-length: 1\r\ncontent-length: 1", "http1.codec_error"),
+            ("content-length: 1, 1", "http1.codec_error"),
+            ("content-length: +1", "http1.codec_error"),
+            ("content-length: 0x1", "http1.codec_error"),
+            ("content-length:", "http1.codec_error"),
+            ("content-length: 99999999999999999999", "http1.codec_error"),
             ("transfer-encoding: gzip, chunked", "http1.invalid_transfer_encoding"),
             ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", "http1.invalid_transfer_encoding"),
             ("x: a\r\n folded", "http1.codec_error"),
@@ -296,7 +313,7 @@ mod tests {
             (": a", "http1.codec_error"),
             ("x: a\rb", "http1.codec_error"),
             ("x: a\nb: c", "http1.codec_error"),
-            ("x: a\0b", "http1.codec_error"),
+            ("x: a\0b", "http1.invalid_characters"),
             ("connection: x-forwarded-for", "http1.connection_header_rejected"),
             ("host: b", "http1.multiple_host_headers"),
         ];

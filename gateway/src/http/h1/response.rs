@@ -52,6 +52,7 @@ pub fn parse_response(buf: &[u8], head_request: bool, limits: HeadLimits) -> Res
             17 if is("transfer-encoding") => framing.transfer_encoding(field.value)?,
             10 if is("connection") => framing.connection(field.value)?,
             10 if is("keep-alive") => {}
+            7 if is("upgrade") => {}
             16 if is("proxy-connection") => {}
             _ => headers.append(field.name, field.value),
         }
@@ -60,6 +61,9 @@ pub fn parse_response(buf: &[u8], head_request: bool, limits: HeadLimits) -> Res
         headers.remove(name);
     }
 
+    if status == 204 || status < 200 {
+        headers.remove("content-length");
+    }
     let body = body_of(&framing, status, head_request)?;
     if framing.chunked && framing.length.is_some() {
         return Err(HeadError::bad("http1.content_length_and_chunked_not_allowed"));
