@@ -109,6 +109,7 @@ fn host_json(cluster: &Cluster, priority: usize, host: &Host) -> Value {
         Health::Healthy => "HEALTHY",
         Health::Degraded => "DEGRADED",
         Health::Unhealthy => "UNHEALTHY",
+        Health::Draining => "DRAINING",
     };
     let nowhere = Locality::default();
     let locality = cluster.endpoints.localities().get(host.locality as usize).unwrap_or(&nowhere);
@@ -163,6 +164,7 @@ fn health_flags(health: Health) -> &'static str {
         Health::Healthy => "healthy",
         Health::Degraded => "/degraded_eds_health",
         Health::Unhealthy => "/failed_eds_health",
+        Health::Draining => "/eds_status_draining",
     }
 }
 

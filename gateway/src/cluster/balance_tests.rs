@@ -117,6 +117,33 @@ fn unhealthy_endpoints_are_left_out_until_panic() {
     assert_eq!(worker.pick(&empty, &Pick::default()).unwrap_err(), NoEndpoint::Unavailable);
 }
 
+/// What Envoy 1.40 did with the same endpoints.
+#[test]
+fn draining_endpoints_do_not_count_but_serve_in_a_panic() {
+    use Health::{Degraded as Z, Draining as D, Healthy as H, Unhealthy as U};
+    // Health of the endpoints by priority -> who is used, numbered through, and how often in 1,000.
+    type Row<'a> = (&'a [&'a [Health]], &'a [(u16, usize)]);
+    let rows: &[Row<'_>] = &[
+        (&[&[U, D, H]], &[(2, 1000)]),
+        (&[&[U, U, D, H]], &[(0, 250), (1, 250), (2, 250), (3, 250)]),
+        (&[&[D]], &[(0, 1000)]),
+        (&[&[D, D], &[H]], &[(2, 1000)]),
+        (&[&[D, U]], &[(0, 500), (1, 500)]),
+        (&[&[U, U, D, Z]], &[(0, 250), (1, 250), (2, 250), (3, 250)]),
+        (&[&[U, U, U, H], &[D]], &[(0, 200), (1, 200), (2, 200), (3, 200), (4, 200)]),
+        (&[&[D, U, U, U], &[U]], &[(0, 200), (1, 200), (2, 200), (3, 200), (4, 200)]),
+    ];
+    for (priorities, expected) in rows {
+        let levels = priorities.iter().enumerate().flat_map(|(at, level)| level.iter().map(move |h| (at as u32, *h)));
+        let hosts = levels.enumerate().map(|(n, (priority, health))| host(n as u16, 1, health, priority)).collect();
+        let counted = counts(&WorkerClusters::seeded(1, 20), &cluster(Balancer::RoundRobin, hosts), 1_000);
+        assert_eq!(counted.len(), expected.len(), "{priorities:?}: {counted:?}");
+        for (port, share) in *expected {
+            assert!(counted[port].abs_diff(*share) <= 50, "{priorities:?}: {counted:?}");
+        }
+    }
+}
+
 #[test]
 fn degraded_endpoints_take_what_healthy_ones_cannot() {
     let cluster = cluster(

@@ -50,8 +50,10 @@ pub enum Health {
     Healthy,
     /// DEGRADED: after the healthy ones.
     Degraded,
-    /// UNHEALTHY, DRAINING, TIMEOUT: only in a panic.
+    /// UNHEALTHY, TIMEOUT: only in a panic.
     Unhealthy,
+    /// DRAINING: only in a panic, and not counted when asking how healthy a priority is.
+    Draining,
 }
 
 /// Where endpoints are.
@@ -230,10 +232,9 @@ impl EndpointSet {
         self.priorities.iter().enumerate().map(|(index, priority)| (index, self.slice(priority.start..priority.end)))
     }
 
-    /// How many may be used: healthy, degraded.
-    pub fn available(&self) -> (usize, usize) {
-        let count = |health| self.hosts.iter().filter(|host| host.health == health).count();
-        (count(Health::Healthy), count(Health::Degraded))
+    /// How many are of that health.
+    pub fn count(&self, health: Health) -> usize {
+        self.hosts.iter().filter(|host| host.health == health).count()
     }
 
     /// Whether this request is to be shed by `policy.drop_overloads`; `random` is any random number. Asked once per
@@ -295,7 +296,9 @@ fn priorities_of(specs: &[HostSpec], by_weight: bool) -> SmallVec<[Priority; 1]>
             let matching = here.iter().filter(|s| health.is_none_or(|h| s.health == h));
             matching.fold((0, 0), |(count, weight), s| (count + 1, weight + u64::from(s.weight.max(1))))
         };
-        let (healthy, degraded, all) = (measure(Some(Health::Healthy)), measure(Some(Health::Degraded)), measure(None));
+        let of = |health| measure(Some(health));
+        let (healthy, degraded, draining, all) =
+            (of(Health::Healthy), of(Health::Degraded), of(Health::Draining), measure(None));
         let amount = |(count, weight): (u32, u64)| if by_weight { weight } else { u64::from(count) };
         priorities.push(Priority {
             start,
@@ -305,8 +308,9 @@ fn priorities_of(specs: &[HostSpec], by_weight: bool) -> SmallVec<[Priority; 1]>
             availability: Availability {
                 healthy: amount(healthy),
                 degraded: amount(degraded),
-                total: amount(all),
+                total: amount(all) - amount(draining),
                 hosts: all.0,
+                counted_hosts: all.0 - draining.0,
                 usable_hosts: healthy.0 + degraded.0,
             },
             healthy_load: 0,

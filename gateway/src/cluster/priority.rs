@@ -9,8 +9,10 @@ pub(super) struct Availability {
     pub(super) healthy: u64,
     pub(super) degraded: u64,
     pub(super) total: u64,
-    /// By number in any case: panics count endpoints.
+    /// By number in any case, as the next two: in a total panic all endpoints count.
     pub(super) hosts: u32,
+    /// Without those that drain: what a panic is judged by.
+    pub(super) counted_hosts: u32,
     pub(super) usable_hosts: u32,
 }
 
@@ -61,7 +63,7 @@ pub(super) fn spread(priorities: &[Availability], overprovisioning: u32, panic_t
     }
     if available < 100 {
         for (panic, priority) in loads.panic.iter_mut().zip(priorities) {
-            let usable = match priority.hosts {
+            let usable = match priority.counted_hosts {
                 0 => 0.0,
                 hosts => 100.0 * f64::from(priority.usable_hosts) / f64::from(hosts),
             };
@@ -109,6 +111,7 @@ mod tests {
             degraded: u64::from(degraded),
             total: u64::from(hosts),
             hosts,
+            counted_hosts: hosts,
             usable_hosts: healthy + degraded,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::breaker::{BreakerKind, Counts, Permit, RoutingPriority};
 use super::config::ClusterConfig;
-use super::endpoint::{Assignment, EndpointSet};
+use super::endpoint::{Assignment, EndpointSet, Health};
 use crate::telemetry::metrics::names::{self, cluster as metric};
 use crate::telemetry::metrics::{Gauge, Scope};
 
@@ -72,10 +72,10 @@ impl Cluster {
     /// interface, before it shows metrics, and for whoever has put a cluster into service.
     pub fn publish_gauges(&self) {
         let metrics = self.runtime.metrics();
-        let (healthy, degraded) = self.endpoints.available();
         metrics.set(metric::MEMBERSHIP_TOTAL, self.endpoints.hosts().len() as u64);
-        metrics.set(metric::MEMBERSHIP_HEALTHY, healthy as u64);
-        metrics.set(metric::MEMBERSHIP_DEGRADED, degraded as u64);
+        metrics.set(metric::MEMBERSHIP_HEALTHY, self.endpoints.count(Health::Healthy) as u64);
+        metrics.set(metric::MEMBERSHIP_DEGRADED, self.endpoints.count(Health::Degraded) as u64);
+        metrics.set(metric::MEMBERSHIP_EXCLUDED, self.endpoints.count(Health::Draining) as u64);
         let heaviest = self.endpoints.hosts().iter().map(|host| host.weight).max();
         metrics.set(metric::MAX_HOST_WEIGHT, heaviest.unwrap_or(0).into());
 

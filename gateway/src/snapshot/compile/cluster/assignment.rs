@@ -112,7 +112,8 @@ fn compile_host(proto: &LbEndpoint, priority: u32, locality: u32, problems: &mut
     let health = match proto.health_status() {
         HealthStatus::Unknown | HealthStatus::Healthy => Health::Healthy,
         HealthStatus::Degraded => Health::Degraded,
-        HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => Health::Unhealthy,
+        HealthStatus::Unhealthy | HealthStatus::Timeout => Health::Unhealthy,
+        HealthStatus::Draining => Health::Draining,
     };
     let (path, address) = match endpoint.address.as_ref().and_then(|address| address.address.as_ref()) {
         Some(Address::SocketAddress(address)) => ("endpoint.address.socket_address", socket_address(address)),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::cluster::{Balancer, ClusterTable, LeastRequest, RoutingPriority};
+use crate::cluster::{Balancer, ClusterTable, Health, LeastRequest, RoutingPriority};
 use crate::tls::Secrets;
 
 fn proto(yaml: &str) -> pb::cluster::Cluster {
@@ -128,7 +128,8 @@ fn all_that_is_honoured() {
     let set = &cluster.endpoints;
     assert_eq!(set.localities().len(), 1);
     assert_eq!(set.by_priority().map(|(_, hosts)| hosts.len()).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(set.available(), (1, 1));
+    let count = |health| set.count(health);
+    assert_eq!((count(Health::Healthy), count(Health::Degraded), count(Health::Draining)), (1, 1, 1));
     assert_eq!((set.hosts()[0].weight, &*set.hosts()[0].endpoint.hostname), (3, "one.test"));
     assert!(set.sheds(49_999) && !set.sheds(50_000));
 }
