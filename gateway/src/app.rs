@@ -26,6 +26,7 @@ use crate::source::{self, Finding, Sources};
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::log::LogControl;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::names::{Server, server};
 pub use listeners::BindError;
 use listeners::Listeners;
 use workers::{Mail, Workers};
@@ -114,6 +115,8 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let mut gateway = Gateway { control, publisher, workers, listeners: Listeners::default(), sinks, drain_time };
     gateway.follow()?;
     gateway.control.unblock("start");
+    let took = gateway.control.started().0.elapsed().as_millis() as u64;
+    registry.scope(Server, "").chunk(0).record(server::INITIALIZATION_TIME_MS, took);
     tracing::info!(workers = concurrency, "ready to serve");
 
     let changed = Rc::new(Notify::new());

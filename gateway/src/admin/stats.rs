@@ -5,7 +5,7 @@ use super::reply::Reply;
 use super::{Admin, certs, process};
 use crate::control::State;
 use crate::telemetry::metrics::StatsQuery;
-use crate::telemetry::metrics::names::{Server, listener, server};
+use crate::telemetry::metrics::names::{ListenerManager, Server, listener, listener_manager, server};
 
 /// `/stats`
 pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
@@ -80,5 +80,9 @@ fn refresh(admin: &Admin) {
     ] {
         scope.set(gauge, level);
     }
+    let listeners = admin.parts.registry.scope(ListenerManager, "");
+    let waiting = snapshot.listeners().count().saturating_sub(control.listening().len());
+    listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, waiting as u64);
+    listeners.set(listener_manager::WORKERS_STARTED, u64::from(!control.is_starting()));
     snapshot.clusters.iter().for_each(|cluster| cluster.publish_gauges());
 }

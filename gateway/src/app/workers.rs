@@ -14,7 +14,7 @@ use crate::proxy::worker::Worker;
 use crate::snapshot::SnapshotStore;
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::metrics::names::Weir;
-use crate::telemetry::metrics::{Registry, Scope};
+use crate::telemetry::metrics::Registry;
 
 /// How often a worker looks after log lines that wait.
 const TICK: Duration = Duration::from_millis(500);
@@ -62,7 +62,7 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let tasks = LocalSet::new();
-                runtime.block_on(tasks.run_until(run(Worker::new(index, store, sinks, open), mail, scope)));
+                runtime.block_on(tasks.run_until(run(Worker::new(index, store, sinks, open, scope), mail)));
             })?;
             workers.mailboxes.push(sender);
             workers.connections.push(connections);
@@ -104,7 +104,7 @@ impl Workers {
     }
 }
 
-async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>, scope: Scope<Weir>) {
+async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) {
     tokio::task::spawn_local(worker.pools.maintain());
     let mut tick = tokio::time::interval(TICK);
     loop {
@@ -118,7 +118,7 @@ async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail
         match mail {
             Some(Mail::Listen { name, socket, close }) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let accepting = listener::accept(std::rc::Rc::clone(&worker), name, socket, close, scope.clone());
+                    let accepting = listener::accept(std::rc::Rc::clone(&worker), name, socket, close);
                     tokio::task::spawn_local(accepting);
                 }
                 Err(error) => tracing::error!(listener = &*name, "cannot listen on worker {}: {error}", worker.index),

@@ -17,10 +17,12 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
 use crate::snapshot::listener::{FilterChain, Hello, Listener};
-use crate::telemetry::metrics::Scope;
-use crate::telemetry::metrics::names::{self as metric_names, Http, http, listener as metric};
+use crate::telemetry::metrics::names::{
+    self as metric_names, Http, ListenerSsl, TlsInspector, http, listener as metric, listener_ssl, tls_inspector,
+};
+use crate::telemetry::metrics::{Chunk, Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
-use crate::tls::Io;
+use crate::tls::{Io, TlsError};
 use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
 use crate::upstream::Wire;
 
@@ -44,6 +46,11 @@ pub(crate) struct Serving {
 }
 
 impl ConnectionContext {
+    /// Counts why the connection ends.
+    pub(super) fn count(&self, id: Counter<Http>) {
+        self.serving.borrow().manager().scope.chunk(self.worker.index).inc(id);
+    }
+
     /// The newest configuration for the next request. A connection outlives changes of its listener: it follows its
     /// filter chain by name, and keeps what it has when that is gone.
     pub(crate) fn serving(&self) -> Rc<Serving> {
@@ -61,6 +68,11 @@ impl ConnectionContext {
 impl Serving {
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Counters of the connection manager on this listener.
+    pub(crate) fn listener_scope(&self) -> &Scope<metric_names::ListenerHttp> {
+        &self.chain.scope
     }
 
     pub(crate) fn manager(&self) -> &ConnectionManager {
@@ -107,8 +119,12 @@ pub(super) async fn serve(
         None if peeked.is_empty() => (Io::Tcp(tcp), None),
         None => (Io::replaying(peeked.freeze(), tcp), None),
         Some(tls) => match limited(chain.handshake_timeout, tls.accept(tcp, peeked)).await {
-            Some(Ok((io, info))) => (io, Some(info)),
+            Some(Ok((io, info))) => {
+                count_handshake(listener.tls_scope.chunk(worker.index), &info);
+                (io, Some(info))
+            }
             Some(Err(error)) => {
+                count_failure(listener.tls_scope.chunk(worker.index), &error);
                 tracing::debug!(listener = &*listener.name, %remote, "TLS handshake failed: {}", error.transport_failure_reason());
                 return;
             }
@@ -165,6 +181,8 @@ async fn listen_first(
         return Some(None);
     }
     let metrics = listener.scope.chunk(worker.index);
+    let inspector = listener.inspector_scope.chunk(worker.index);
+    metrics.up(metric::DOWNSTREAM_PRE_CX_ACTIVE);
     let inspecting = async {
         loop {
             match inspect(peeked) {
@@ -179,9 +197,15 @@ async fn listen_first(
             }
         }
     };
-    match limited(listener.inspect_timeout, inspecting).await {
-        Some(Ok(hello)) => Some(hello),
+    let inspected = limited(listener.inspect_timeout, inspecting).await;
+    metrics.down(metric::DOWNSTREAM_PRE_CX_ACTIVE);
+    match inspected {
+        Some(Ok(hello)) => {
+            count_hello(inspector, hello.as_ref());
+            Some(hello)
+        }
         Some(Err::<_, std::io::Error>(_)) => {
+            inspector.inc(tls_inspector::CONNECTION_CLOSED);
             metrics.inc(metric::DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
             None
         }
@@ -191,6 +215,34 @@ async fn listen_first(
             None
         }
     }
+}
+
+fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) {
+    let Some(hello) = hello else { return inspector.inc(tls_inspector::TLS_NOT_FOUND) };
+    let (sni, alpn) = (hello.server_name.is_some(), hello.alpn().next().is_some());
+    inspector.inc(tls_inspector::TLS_FOUND);
+    inspector.inc(if sni { tls_inspector::SNI_FOUND } else { tls_inspector::SNI_NOT_FOUND });
+    inspector.inc(if alpn { tls_inspector::ALPN_FOUND } else { tls_inspector::ALPN_NOT_FOUND });
+}
+
+fn count_handshake(metrics: Chunk<'_, ListenerSsl>, info: &TlsInfo) {
+    metrics.inc(listener_ssl::HANDSHAKE);
+    if info.peer.is_none() {
+        metrics.inc(listener_ssl::NO_CERTIFICATE);
+    }
+    for counter in [ListenerSsl::cipher(info.cipher), ListenerSsl::version(info.version)].into_iter().flatten() {
+        metrics.inc(counter);
+    }
+}
+
+fn count_failure(metrics: Chunk<'_, ListenerSsl>, error: &TlsError) {
+    metrics.inc(match error {
+        TlsError::Rustls(rustls::Error::InvalidCertificate(_)) | TlsError::Resumption(_) => {
+            listener_ssl::FAIL_VERIFY_ERROR
+        }
+        TlsError::Rustls(rustls::Error::NoCertificatesPresented) => listener_ssl::FAIL_VERIFY_NO_CERT,
+        _ => listener_ssl::CONNECTION_ERROR,
+    });
 }
 
 /// `None` if it took longer than `limit`.

@@ -19,6 +19,7 @@ use crate::http::h1::{
 };
 use crate::http::{HeaderMap, ResponseHead, Version};
 use crate::snapshot::connection_manager::ConnectionManager;
+use crate::telemetry::metrics::names::http;
 use crate::upstream::Wire;
 
 /// Bytes of a following request that are read while one is served; more stay in the kernel.
@@ -37,6 +38,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             drop(serving);
             let idle = earlier(due(Instant::now(), timeouts.idle), life);
             if !wait_for_request(&cx, &mut wire, &mut alarm, idle).await {
+                count_end(&cx, idle, life);
                 break;
             }
         }
@@ -56,15 +58,37 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             }
         };
         served += 1;
-        let last = !start.keep_alive
-            || cx.worker.draining()
-            || (manager.max_requests > 0 && served >= manager.max_requests)
-            || life.is_some_and(|life| Instant::now() >= life);
+        let (full, old) = (manager.max_requests > 0 && served >= manager.max_requests, is_over(life));
+        let last = !start.keep_alive || cx.worker.draining() || full || old;
+        for (ends, why) in [
+            (full, http::DOWNSTREAM_CX_MAX_REQUESTS_REACHED),
+            (old, http::DOWNSTREAM_CX_MAX_DURATION_REACHED),
+            (cx.worker.draining(), http::DOWNSTREAM_CX_DRAIN_CLOSE),
+        ] {
+            if ends {
+                cx.count(why);
+            }
+        }
         if !Box::pin(serve_one(&cx, serving, &mut wire, &mut alarm, start, last)).await {
             break;
         }
     }
     let _ = wire.io_mut().shutdown().await;
+}
+
+/// Counts why an idle connection ends, unless its client ended it.
+fn count_end(cx: &ConnectionContext, idle: Option<Instant>, life: Option<Instant>) {
+    if cx.worker.draining() {
+        cx.count(http::DOWNSTREAM_CX_DRAIN_CLOSE);
+    } else if is_over(life) {
+        cx.count(http::DOWNSTREAM_CX_MAX_DURATION_REACHED);
+    } else if is_over(idle) {
+        cx.count(http::DOWNSTREAM_CX_IDLE_TIMEOUT);
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|at| Instant::now() >= at)
 }
 
 /// Waits, without a buffer, until the client sends something; false if the connection is to end instead.

@@ -19,7 +19,7 @@ use super::h1::wait_for_request;
 use super::request::{self, Incoming};
 use crate::http::h1::BodyEvent;
 use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead, Version};
-use crate::telemetry::metrics::names::http as metric;
+use crate::telemetry::metrics::names::{http as metric, weir};
 use crate::tls::Io;
 use crate::upstream::Wire;
 
@@ -104,10 +104,20 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
         match next.await {
             Next::Close => {
                 closing = true;
+                cx.count(if cx.worker.draining() {
+                    metric::DOWNSTREAM_CX_DRAIN_CLOSE
+                } else if life.is_some_and(|life| Instant::now() >= life) {
+                    metric::DOWNSTREAM_CX_MAX_DURATION_REACHED
+                } else {
+                    metric::DOWNSTREAM_CX_IDLE_TIMEOUT
+                });
                 connection.graceful_shutdown();
             }
             Next::Stream(None) => return,
             Next::Stream(Some(Err(error))) => {
+                if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                    cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
+                }
                 if !error.is_io() {
                     cx.serving().manager().scope.chunk(cx.worker.index).inc(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                 }
@@ -120,6 +130,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 let most = cx.serving().manager().max_requests;
                 if !closing && most > 0 && served >= most {
                     closing = true;
+                    cx.count(metric::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
                     connection.graceful_shutdown();
                 }
             }

@@ -9,8 +9,7 @@ use tokio::sync::watch;
 
 use super::connection;
 use super::worker::Worker;
-use crate::telemetry::metrics::Scope;
-use crate::telemetry::metrics::names::{Weir, weir};
+use crate::telemetry::metrics::names::weir;
 
 /// Pause after an error of the machine (no descriptors, no memory), doubled up to a second while it lasts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -22,7 +21,6 @@ pub async fn accept(
     name: Arc<str>,
     socket: TcpListener,
     mut close: watch::Receiver<bool>,
-    scope: Scope<Weir>,
 ) {
     let mut pause = BACK_OFF.0;
     loop {
@@ -38,9 +36,9 @@ pub async fn accept(
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                scope.chunk(worker.index).inc(weir::ACCEPT_ERRORS);
+                worker.limits().inc(weir::ACCEPT_ERRORS);
                 tracing::warn!(listener = &*name, "cannot accept connections, trying again in {pause:?}: {error}");
-                scope.chunk(worker.index).inc(weir::ACCEPT_BACKOFF);
+                worker.limits().inc(weir::ACCEPT_BACKOFF);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(BACK_OFF.1);
             }

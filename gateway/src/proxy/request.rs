@@ -19,11 +19,11 @@ use super::{log, prepare, response};
 use crate::filter::chain::{Chain, Direction, Out};
 use crate::filter::{LocalReply, Stream};
 use crate::http::h1::BodyEvent;
-use crate::http::{BodyBuf, RequestHead, ResponseHead};
+use crate::http::{BodyBuf, RequestHead, ResponseHead, Version};
 use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef, https_redirect};
 use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
 use crate::telemetry::metrics::Chunk;
-use crate::telemetry::metrics::names::{Http, http};
+use crate::telemetry::metrics::names::{Http, ListenerHttp, http, listener_http, weir};
 use crate::telemetry::{ResponseFlags, StreamInfo};
 
 /// A request as its codec read it.
@@ -64,19 +64,39 @@ pub(super) fn answer_malformed(
     serving: &Rc<Serving>,
     cause: &Cause,
 ) -> (ResponseHead, Bytes) {
-    let mut info = StreamInfo::new(Rc::clone(&cx.info), crate::http::Version::Http11);
+    let mut info = StreamInfo::new(Rc::clone(&cx.info), Version::Http11);
     let (flags, reply) = cause.reply();
     info.flags.insert(flags);
     info.details = reply.details.clone();
     info.status = reply.status;
     let metrics = serving.manager().scope.chunk(cx.worker.index);
     metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
-    metrics.inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
+    metrics.inc(http::DOWNSTREAM_RQ_HTTP1_TOTAL);
+    metrics.inc(match cause {
+        Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
+        _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
+    });
+    if reply.status == 431 {
+        cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+    }
+    count_status(cx, serving, reply.status);
     let (mut head, body) = response::of_local_reply(reply);
     response::name(serving.manager(), &cx.worker, &mut head);
     info.bytes_sent = body.len() as u64;
     log::malformed(cx, serving, info);
     (head, body)
+}
+
+/// Counts a response by its status, for the connection manager and for its listener.
+fn count_status(cx: &ConnectionContext, serving: &Serving, status: u16) {
+    let metrics = serving.manager().scope.chunk(cx.worker.index);
+    let of_listener = serving.listener_scope().chunk(cx.worker.index);
+    if let (Some(class), Some(listener_class)) = (Http::class(status), ListenerHttp::class(status)) {
+        metrics.inc(http::DOWNSTREAM_RQ_COMPLETED);
+        metrics.inc(class);
+        of_listener.inc(listener_http::DOWNSTREAM_RQ_COMPLETED);
+        of_listener.inc(listener_class);
+    }
 }
 
 /// Bytes that may wait towards a slow peer before its other side is read no more.
@@ -150,7 +170,9 @@ impl Request {
         let life = route_life.or(timeouts.stream).filter(|limit| !limit.is_zero());
         let idle_limit = route_idle.or(timeouts.stream_idle).filter(|limit| !limit.is_zero());
         let metrics = manager.scope.chunk(cx.worker.index);
+        let http2 = stream.get().request.version == Version::Http2;
         metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
+        metrics.inc(if http2 { http::DOWNSTREAM_RQ_HTTP2_TOTAL } else { http::DOWNSTREAM_RQ_HTTP1_TOTAL });
         metrics.up(http::DOWNSTREAM_RQ_ACTIVE);
         Self {
             cx: Rc::clone(cx),
@@ -244,10 +266,21 @@ impl Request {
         let metrics = self.metrics();
         metrics.down(http::DOWNSTREAM_RQ_ACTIVE);
         metrics.record(http::DOWNSTREAM_RQ_TIME, now.saturating_duration_since(info.start).as_millis() as u64);
-        if let Some(class) = Http::class(info.status) {
-            metrics.inc(http::DOWNSTREAM_RQ_COMPLETED);
-            metrics.inc(class);
+        // What requests and responses are made of; framing and TLS come on top on the wire.
+        metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes + info.bytes_received);
+        metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, info.response_header_bytes + info.bytes_sent);
+        match &*info.details {
+            "request_payload_too_large" => {
+                metrics.inc(http::DOWNSTREAM_RQ_TOO_LARGE);
+                self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
+            }
+            "response_payload_too_large" => {
+                metrics.inc(http::RS_TOO_LARGE);
+                self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
+            }
+            _ => {}
         }
+        count_status(&self.cx, &self.serving, info.status);
     }
 
     // ---- the request, towards the cluster ------------------------------------------------------------------------

@@ -12,6 +12,8 @@ use crate::cluster::WorkerClusters;
 use crate::snapshot::compile::filter::WorkerFilters;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::telemetry::access_log::{LogBuffers, Sinks};
+use crate::telemetry::metrics::names::Weir;
+use crate::telemetry::metrics::{Chunk, Scope};
 use crate::upstream::Pools;
 
 /// What the connections of one worker have in common.
@@ -32,13 +34,20 @@ pub struct Worker {
     drain: Notify,
     /// Shared with the control thread, which waits for it while draining; only this worker writes it.
     connections: Arc<AtomicUsize>,
+    scope: Scope<Weir>,
     accepted: Cell<u64>,
     date: RefCell<(Instant, [u8; 29])>,
 }
 
 impl Worker {
     /// A worker that sees what `store` has. `connections` tells others how many clients it serves.
-    pub fn new(index: usize, store: Arc<SnapshotStore>, sinks: Arc<Sinks>, connections: Arc<AtomicUsize>) -> Rc<Self> {
+    pub fn new(
+        index: usize,
+        store: Arc<SnapshotStore>,
+        sinks: Arc<Sinks>,
+        connections: Arc<AtomicUsize>,
+        scope: Scope<Weir>,
+    ) -> Rc<Self> {
         let current = store.load();
         Rc::new(Self {
             index,
@@ -51,6 +60,7 @@ impl Worker {
             draining: Cell::new(false),
             drain: Notify::new(),
             connections,
+            scope,
             accepted: Cell::new(0),
             date: RefCell::new((Instant::now(), http_date(SystemTime::now()))),
         })
@@ -86,6 +96,11 @@ impl Worker {
     /// Ready when draining begins.
     pub(super) fn drain_begins(&self) -> impl Future<Output = ()> + '_ {
         self.drain.notified()
+    }
+
+    /// Counters of limits that were reached.
+    pub(super) fn limits(&self) -> Chunk<'_, Weir> {
+        self.scope.chunk(self.index)
     }
 
     pub(super) fn connection_opened(&self) {

@@ -18,6 +18,8 @@ use crate::telemetry::metrics::{Scope, names};
 pub struct ConnectionManager {
     /// Counters under `http.<stat_prefix>.`.
     pub scope: Scope<names::Http>,
+    /// What metrics call it.
+    pub stat_prefix: Box<str>,
     /// Which protocol its connections speak.
     pub codec: Codec,
     /// Where its routes are.

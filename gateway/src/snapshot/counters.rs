@@ -126,6 +126,7 @@ impl Counters {
     pub(super) fn listener(&self, known: bool) {
         let id = if known { listener_manager::LISTENER_MODIFIED } else { listener_manager::LISTENER_ADDED };
         self.listeners.inc(id);
+        self.listeners.inc(listener_manager::LISTENER_CREATE_SUCCESS);
     }
 
     pub(super) fn listener_removed(&self) {

@@ -33,6 +33,10 @@ pub struct Listener {
     pub continue_on_timeout: bool,
     /// Counters under `listener.<address>.`.
     pub scope: Scope<names::Listener>,
+    /// Counters of its TLS handshakes.
+    pub tls_scope: Scope<names::ListenerSsl>,
+    /// Counters of its tls_inspector.
+    pub inspector_scope: Scope<names::TlsInspector>,
     /// Logs of connections that never became requests.
     pub access_logs: Box<[AccessLog]>,
     /// Secrets and routes that must be there before it listens.
@@ -87,6 +91,8 @@ pub struct FilterChain {
     pub handshake_timeout: Option<Duration>,
     /// What serves its requests.
     pub manager: Arc<ConnectionManager>,
+    /// Counters of its requests on this listener.
+    pub scope: Scope<names::ListenerHttp>,
 }
 
 /// What is known of a connection when its chain is chosen.

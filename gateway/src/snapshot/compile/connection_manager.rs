@@ -68,6 +68,7 @@ pub(super) fn compile(
     let (routes, rds) = routes?;
     let manager = ConnectionManager {
         scope: cx.registry.scope(names::Http, proto.stat_prefix.as_str()),
+        stat_prefix: proto.stat_prefix.as_str().into(),
         codec: match proto.codec_type() {
             CodecType::Http1 => Codec::Http1,
             CodecType::Http2 => Codec::Http2,

@@ -72,7 +72,15 @@ pub fn compile_listener(
     let inspect_timeout =
         duration_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
     let buffer_limit = proto.per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |limit| limit.value as usize);
-    let mut compiler = Chains { cx, buffer_limit, names: HashSet::new(), sources: Vec::new(), rds: Vec::new() };
+    let stat_name = address.map(|address| scope_name(proto, address)).unwrap_or_default();
+    let mut compiler = Chains {
+        cx,
+        stat_name: &stat_name,
+        buffer_limit,
+        names: HashSet::new(),
+        sources: Vec::new(),
+        rds: Vec::new(),
+    };
     let mut chains = Vec::with_capacity(proto.filter_chains.len());
     let mut index = ChainIndex::default();
     let mut needs_inspector = false;
@@ -119,7 +127,9 @@ pub fn compile_listener(
         tls_inspector: inspects || needs_inspector,
         inspect_timeout,
         continue_on_timeout: proto.continue_on_listener_filters_timeout,
-        scope: cx.registry.scope(names::Listener, &*scope_name(proto, address)),
+        scope: cx.registry.scope(names::Listener, stat_name.as_str()),
+        tls_scope: cx.registry.scope(names::ListenerSsl, stat_name.as_str()),
+        inspector_scope: cx.registry.scope(names::TlsInspector, ""),
         access_logs: access_logs.into(),
         waits_for: waits_for(&sources),
         warming_timeout: warming_timeout(&sources),
@@ -221,6 +231,7 @@ fn chain_match(proto: Option<&pb::listener::FilterChainMatch>, problems: &mut Pr
 /// What the chains of one listener have in common.
 struct Chains<'a> {
     cx: &'a ListenerCx<'a>,
+    stat_name: &'a str,
     buffer_limit: usize,
     names: HashSet<String>,
     sources: Vec<Sourced>,
@@ -243,7 +254,9 @@ impl Chains<'_> {
         let field = "transport_socket_connect_timeout";
         let handshake_timeout =
             duration_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
-        Some(FilterChain { name: name.into(), tls: tls?, handshake_timeout, manager: manager? })
+        let (tls, manager) = (tls?, manager?);
+        let scope = self.cx.registry.scope(names::ListenerHttp, (self.stat_name, &*manager.stat_prefix));
+        Some(FilterChain { name: name.into(), tls, handshake_timeout, manager, scope })
     }
 
     /// The connection manager: there is no other network filter.
