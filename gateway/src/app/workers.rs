@@ -13,8 +13,8 @@ use crate::proxy::listener;
 use crate::proxy::worker::Worker;
 use crate::snapshot::SnapshotStore;
 use crate::telemetry::access_log::Sinks;
-use crate::telemetry::metrics::names::Weir;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::names::Weir;
 
 /// How often a worker looks after log lines that wait.
 const TICK: Duration = Duration::from_millis(500);

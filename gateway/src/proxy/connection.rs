@@ -22,8 +22,8 @@ use crate::telemetry::metrics::names::{
 };
 use crate::telemetry::metrics::{Chunk, Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
-use crate::tls::{Io, TlsError};
 use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
+use crate::tls::{Io, TlsError};
 use crate::upstream::Wire;
 
 /// One read takes a usual ClientHello whole.

@@ -16,12 +16,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 
 /// Accepts until `close` says so (or its sender is gone), then empties the queue of the kernel: what a client was told is
 /// connected is served.
-pub async fn accept(
-    worker: Rc<Worker>,
-    name: Arc<str>,
-    socket: TcpListener,
-    mut close: watch::Receiver<bool>,
-) {
+pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut close: watch::Receiver<bool>) {
     let mut pause = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {

@@ -73,14 +73,8 @@ pub fn compile_listener(
         duration_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
     let buffer_limit = proto.per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |limit| limit.value as usize);
     let stat_name = address.map(|address| scope_name(proto, address)).unwrap_or_default();
-    let mut compiler = Chains {
-        cx,
-        stat_name: &stat_name,
-        buffer_limit,
-        names: HashSet::new(),
-        sources: Vec::new(),
-        rds: Vec::new(),
-    };
+    let mut compiler =
+        Chains { cx, stat_name: &stat_name, buffer_limit, names: HashSet::new(), sources: Vec::new(), rds: Vec::new() };
     let mut chains = Vec::with_capacity(proto.filter_chains.len());
     let mut index = ChainIndex::default();
     let mut needs_inspector = false;
