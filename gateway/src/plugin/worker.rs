@@ -199,7 +199,10 @@ impl Slot {
         // Called by the filter after its own borrow has ended.
         let Ok(mut instance) = running.instance.try_borrow_mut() else { return };
         for context in instance.host_mut().contexts.iter_mut() {
-            if std::mem::take(&mut context.paused) {
+            let held = std::mem::take(&mut context.paused);
+            // Closed: what the instance knew of a stream is lost, so the stream cannot go on. Open: it goes on without.
+            let concerned = held || matches!(self.policy(), FailurePolicy::Closed);
+            if concerned && !context.failure_told {
                 context.failure_told = true;
                 self.count_failed_stream();
                 let (stream, filter) = (&context.stream, context.filter);

@@ -31,8 +31,8 @@ pub(crate) enum Cause {
     RequestTimeout,
     /// Nothing moved for too long; says whether the request had come whole.
     IdleTimeout(bool),
-    /// The stream lived for too long.
-    StreamDuration,
+    /// The stream lived for too long; says whether the request had come whole.
+    StreamDuration(bool),
     /// No route matched.
     NoRoute,
     /// The route's cluster does not exist; answered with the route's status for it.
@@ -73,7 +73,7 @@ impl Cause {
             Self::InvalidHost => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.invalid_authority", codec_body(400)),
             Self::NotAPath => (F::NONE, 404, "absolute_path_rejected", String::new()),
             Self::BadPath => (F::NONE, 400, "path_normalization_failed", String::new()),
-            Self::LowVersion => (F::NONE, 426, "low_version", String::new()),
+            Self::LowVersion => (F::DOWNSTREAM_PROTOCOL_ERROR, 426, "low_version", "Upgrade Required".into()),
             Self::Underscore => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.unexpected_underscore", codec_body(400)),
             Self::UpgradeRefused => (F::NONE, 403, "upgrade_failed", String::new()),
             Self::HeadTimeout => (F::NONE, 408, "request_header_timeout", "request header timeout".into()),
@@ -82,8 +82,9 @@ impl Cause {
                 let status = if *complete { 504 } else { 408 };
                 (F::STREAM_IDLE_TIMEOUT, status, "stream_idle_timeout", "stream timeout".into())
             }
-            Self::StreamDuration => {
-                (F::DURATION_TIMEOUT, 408, "max_duration_timeout", "downstream duration timeout".into())
+            Self::StreamDuration(complete) => {
+                let status = if *complete { 504 } else { 408 };
+                (F::NONE, status, "max_duration_timeout", "downstream duration timeout".into())
             }
             Self::NoRoute => (F::NO_ROUTE_FOUND, 404, "route_not_found", String::new()),
             Self::NoRouteConfiguration => (F::NO_ROUTE_FOUND, 404, "route_configuration_not_found", String::new()),
@@ -96,7 +97,7 @@ impl Cause {
                 format!("{RESET}overflow"),
             ),
             Self::ConnectFailure(reason) => {
-                let body = format!("{RESET}remote connection failure, transport failure reason: {reason}");
+                let body = format!("{RESET}remote connection failure");
                 let details = format!(
                     "upstream_reset_before_response_started{{remote_connection_failure|{}}}",
                     reason.replace(' ', "_")

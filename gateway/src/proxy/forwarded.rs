@@ -49,7 +49,7 @@ pub(crate) fn apply(
         };
         if !trust.skip_append {
             write_ip(&mut scratch, told_address(connection.remote.ip()), trust.ipv4_mapped);
-            append_to_list(headers, "x-forwarded-for", &scratch);
+            append_to_list(headers, "x-forwarded-for", ",", &scratch);
         }
         if trust.trusted_hops == 0 {
             headers.set("x-forwarded-proto", if tls { "https" } else { "http" });
@@ -87,6 +87,8 @@ pub(crate) fn apply(
                     "x-envoy-decorator-operation",
                     "x-envoy-downstream-service-cluster",
                     "x-envoy-downstream-service-node",
+                    "x-envoy-original-host",
+                    "x-envoy-original-path",
                 ] {
                     headers.remove(name);
                 }
@@ -101,7 +103,7 @@ pub(crate) fn apply(
     request_id(manager, head, edge, random);
     client_cert(manager, head, info);
     if !manager.via.is_empty() {
-        append_to_list(&mut head.headers, "via", &manager.via);
+        append_to_list(&mut head.headers, "via", ", ", &manager.via);
     }
 }
 
@@ -179,7 +181,7 @@ fn client_cert(manager: &ConnectionManager, head: &mut RequestHead, info: &Strea
         }
     }
     if rules.mode == ClientCertMode::AppendForward {
-        append_to_list(&mut head.headers, NAME, element);
+        append_to_list(&mut head.headers, NAME, ",", element);
     } else {
         head.headers.set(NAME, element);
     }
@@ -234,14 +236,14 @@ fn write_ip(out: &mut String, ip: IpAddr, mapped: bool) {
     };
 }
 
-/// Adds to a comma-separated field; Envoy keeps one field and adds behind a comma.
-pub(crate) fn append_to_list(headers: &mut crate::http::HeaderMap, name: &str, value: impl AsRef<[u8]>) {
+/// Adds to a list field; Envoy keeps one field and adds behind `between`, which differs from field to field.
+pub(crate) fn append_to_list(headers: &mut crate::http::HeaderMap, name: &str, between: &str, value: impl AsRef<[u8]>) {
     match headers.get(name).filter(|old| !old.is_empty()) {
         None => headers.set(name, value),
         Some(old) => {
             let mut joined = Vec::with_capacity(old.len() + value.as_ref().len() + 1);
             joined.extend_from_slice(old);
-            joined.push(b',');
+            joined.extend_from_slice(between.as_bytes());
             joined.extend_from_slice(value.as_ref());
             headers.set(name, joined);
         }

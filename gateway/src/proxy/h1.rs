@@ -171,12 +171,15 @@ enum Head {
 /// Reads until a head is complete.
 async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alarm: &mut Alarm) -> Result<Head, Cause> {
     let options = RequestOptions { limits: manager.limits, tls };
-    let mut deadline = None;
+    let mut clock = None;
     let mut seen = 0;
     loop {
         if head_may_be_complete(&wire.input, seen)
             && let Some(start) = parse_request(&wire.input, &options).map_err(Cause::Malformed)?
         {
+            if start.head.version == Version::Http10 && !manager.http1.accept_http_10 {
+                return Err(Cause::LowVersion);
+            }
             wire.input.advance(start.consumed);
             return Ok(Head::Complete(Box::new(start)));
         }
@@ -185,18 +188,28 @@ async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alar
         }
         seen = wire.input.len();
         // The first byte starts the clock: a head that comes in one piece never looks at it.
-        deadline = deadline.or_else(|| due(Instant::now(), manager.timeouts.request_headers));
+        let limits = &manager.timeouts;
+        let (deadline, cause) = clock.get_or_insert_with(|| {
+            let now = Instant::now();
+            let all = [
+                (due(now, limits.request_headers), Cause::HeadTimeout),
+                (due(now, limits.request), Cause::RequestTimeout),
+                (due(now, limits.stream_idle), Cause::IdleTimeout(false)),
+            ];
+            let first = all.into_iter().filter(|(at, _)| at.is_some()).min_by_key(|(at, _)| *at);
+            first.unwrap_or((None, Cause::HeadTimeout))
+        });
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(filled) = wire.poll_fill(cx) {
                 return Poll::Ready(Ok(filled));
             }
-            alarm.poll(cx, deadline).map(Err)
+            alarm.poll(cx, *deadline).map(Err)
         });
         match filled.await {
             Ok(Ok(0) | Err(_)) => return Ok(Head::Gone),
             Ok(Ok(_)) => {}
             Err(()) if wire.input.is_empty() => return Ok(Head::Nothing),
-            Err(()) => return Err(Cause::HeadTimeout),
+            Err(()) => return Err(cause.clone()),
         }
     }
 }

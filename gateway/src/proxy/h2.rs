@@ -178,8 +178,13 @@ async fn stream(
     cx: Rc<ConnectionContext>,
     _running: Running,
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) {
+    // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one.
+    if request.headers().get_all("content-length").iter().nth(1).is_some() {
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return;
+    }
     let serving = cx.serving();
     let manager = serving.manager();
     let (parts, body) = request.into_parts();

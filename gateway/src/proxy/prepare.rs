@@ -36,9 +36,6 @@ fn check(
     upgrade: bool,
 ) -> Option<(ResponseFlags, LocalReply)> {
     if head.version == Version::Http10 {
-        if !manager.http1.accept_http_10 {
-            return Some(Cause::LowVersion.reply());
-        }
         if !has_host {
             head.authority = manager.http1.default_host.clone();
         }
@@ -126,7 +123,7 @@ fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
 
 /// Characters that Envoy takes in an authority (RFC 3986 section 3.2, and a little more).
 fn valid_authority(authority: &[u8]) -> bool {
-    authority.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@[]%".contains(b))
+    authority.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b))
 }
 
 #[cfg(test)]

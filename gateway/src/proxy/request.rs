@@ -206,7 +206,7 @@ impl Request {
             // What follows on the connection was written for another reader (an upgrade, a tunnel), or cannot be told
             // from the refused request: it is never served.
             Some((flags, reply)) => {
-                if reply.status != 307 {
+                if reply.status != 307 && reply.details != "absolute_path_rejected" {
                     down.close_after();
                 }
                 self.answer(flags, reply);
@@ -267,7 +267,7 @@ impl Request {
         metrics.down(http::DOWNSTREAM_RQ_ACTIVE);
         metrics.record(http::DOWNSTREAM_RQ_TIME, now.saturating_duration_since(info.start).as_millis() as u64);
         // What requests and responses are made of; framing and TLS come on top on the wire.
-        metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes + info.bytes_received);
+        metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes);
         metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, info.response_header_bytes + info.bytes_sent);
         match &*info.details {
             "request_payload_too_large" => {
@@ -332,6 +332,7 @@ impl Request {
         }
         if let BodyEvent::Data(piece) = &event {
             self.stream.edit().info.bytes_received += piece.len() as u64;
+            self.metrics().add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
         }
         let bypass = self.chain.passes_request_body()
             && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
@@ -649,7 +650,7 @@ impl Request {
             Cause::RequestTimeout
         } else if passed(self.end_of_life) {
             self.metrics().inc(http::DOWNSTREAM_RQ_MAX_DURATION_REACHED);
-            Cause::StreamDuration
+            Cause::StreamDuration(self.request_read)
         } else if passed(due(self.last_moved, self.idle_limit)) {
             self.metrics().inc(http::DOWNSTREAM_RQ_IDLE_TIMEOUT);
             Cause::IdleTimeout(self.request_read)
@@ -669,6 +670,7 @@ impl Request {
         let info = &mut self.stream.edit().info;
         info.route = matched.route.name.clone();
         info.virtual_host = Some(Arc::clone(&matched.host.name));
+        info.cluster = matched.cluster_name().cloned();
     }
 
     fn metrics(&self) -> Chunk<'_, Http> {

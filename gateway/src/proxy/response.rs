@@ -14,7 +14,7 @@ pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &R
     name(manager, worker, head);
     let headers = &mut head.headers;
     if !manager.via.is_empty() {
-        append_to_list(headers, "via", &manager.via);
+        append_to_list(headers, "via", ", ", &manager.via);
     }
     if manager.request_id.in_response
         && let Some(id) = request.headers.get("x-request-id")

@@ -424,6 +424,9 @@ impl Router {
         if done {
             self.complete(worker, stream);
         }
+        if let BodyEvent::Data(piece) = &event {
+            self.metrics(worker).add(metric::UPSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
+        }
         match event {
             BodyEvent::Data(piece) => Event::Data(piece, done),
             BodyEvent::Trailers(trailers) if self.cluster.config.http.http1.trailers => Event::Trailers(trailers),
@@ -453,7 +456,8 @@ impl Router {
         let failure = match error {
             UpstreamError::Overflow(_) => Failure::Overflow,
             _ => {
-                stream.edit().info.upstream_failure = Some(error.transport_failure().to_owned().into());
+                let reason = error.transport_failure().replace(' ', "_");
+                stream.edit().info.upstream_failure = Some(reason.into());
                 Failure::Connect
             }
         };

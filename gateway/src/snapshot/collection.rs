@@ -182,7 +182,19 @@ impl<T> Collection<T> {
                 continue;
             }
             if !resource.problems.is_empty() {
-                let problems = resource.problems.clone();
+                // What could be read is compiled all the same: everything is to be told in one go. What compilation says
+                // of a field that could not be read (or of what holds it) follows from that and is not told again.
+                let mut more = Problems::new();
+                let previous = self.good(&name).map(|good| &good.value);
+                let _ = compile(&resource, previous, &mut more);
+                let mut problems = resource.problems.clone();
+                for problem in located(&resource.path, more) {
+                    let known =
+                        problems.iter().any(|p| p.path.starts_with(&problem.path) || problem.path.starts_with(&p.path));
+                    if !known {
+                        problems.push(problem);
+                    }
+                }
                 self.refuse(&update.source, resource, problems, report);
                 continue;
             }

@@ -325,6 +325,7 @@ kinds! {
             UPSTREAM_CX_NONE_HEALTHY "upstream_cx_none_healthy";
             UPSTREAM_CX_OVERFLOW "upstream_cx_overflow";
             UPSTREAM_CX_PROTOCOL_ERROR "upstream_cx_protocol_error";
+            UPSTREAM_CX_RX_BYTES_TOTAL "upstream_cx_rx_bytes_total";
             UPSTREAM_CX_TOTAL "upstream_cx_total";
             UPSTREAM_RQ_1XX "upstream_rq_1xx": on_use;
             UPSTREAM_RQ_2XX "upstream_rq_2xx": on_use;
@@ -566,6 +567,8 @@ mod tests {
         }
         let used: HashSet<&str> = sources.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
         let declared = tables.lines().filter_map(|line| line.strip_prefix("            ")?.split_once(" \""));
+        let declared =
+            declared.filter(|(id, _)| id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'));
         // These are found by the name that rustls gives them.
         let declared = declared.filter(|(_, name)| !name.starts_with("ciphers.") && !name.starts_with("versions."));
         let unused: Vec<_> = declared.map(|(id, _)| id).filter(|id| !used.contains(id)).collect();
