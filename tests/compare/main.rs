@@ -9,6 +9,7 @@
 
 mod case;
 mod cases;
+mod known;
 mod normal;
 mod run;
 mod setup;

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::worker::Worker;
+use super::worker::{HeldSnapshot, Worker};
 use super::{h1, h2};
 use crate::route::RouteConfig;
 use crate::snapshot::Snapshot;
@@ -40,7 +40,7 @@ pub(crate) struct ConnectionContext {
 
 /// The configuration that one request sees from its first byte to its log line.
 pub(crate) struct Serving {
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: HeldSnapshot,
     chain: Arc<FilterChain>,
     listener: Arc<Listener>,
 }

@@ -57,7 +57,7 @@ pub(crate) fn apply(
         if trust.append_port && (trust.trusted_hops == 0 || !headers.contains("x-forwarded-port")) {
             headers.set("x-forwarded-port", connection.local.port().to_string());
         }
-        (Some(believed.unwrap_or(connection.remote.ip())), single)
+        (Some(believed.unwrap_or_else(|| connection.remote.ip())), single)
     } else {
         let xff = headers.get("x-forwarded-for");
         let single = xff.is_some_and(|xff| !xff.contains(&b','));

@@ -138,6 +138,8 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     }
 }
 
+/// What a connection does next; held for a moment only, so its size costs nothing.
+#[allow(clippy::large_enum_variant, clippy::type_complexity, reason = "as h2 gives it")]
 enum Next {
     Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
     Close,

@@ -35,10 +35,8 @@ fn check(
     has_host: bool,
     upgrade: bool,
 ) -> Option<(ResponseFlags, LocalReply)> {
-    if head.version == Version::Http10 {
-        if !has_host {
-            head.authority = manager.http1.default_host.clone();
-        }
+    if head.version == Version::Http10 && !has_host {
+        head.authority = manager.http1.default_host.clone();
     }
     if head.authority.is_empty() {
         return Some(Cause::MissingHost.reply());

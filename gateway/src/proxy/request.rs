@@ -211,7 +211,7 @@ impl Request {
                 }
                 self.answer(flags, reply);
             }
-            None if self.chain.is_empty() => self.to_cluster(end),
+            None if self.chain.is_empty() => self.forward(end),
             None => self.chain.request_headers(end),
         }
         self.take_out(down);
@@ -366,7 +366,7 @@ impl Request {
     }
 
     /// The head has passed the filters: to the route's cluster, or the route's own answer.
-    fn to_cluster(&mut self, end: bool) {
+    fn forward(&mut self, end: bool) {
         if std::mem::take(&mut self.stream.edit().clear_route_cache) {
             self.route = choose(self.routes.as_deref(), &self.stream, self.random);
             self.note_route();
@@ -529,7 +529,7 @@ impl Request {
     fn take_out(&mut self, down: &mut Downstream<'_>) {
         while let Some(out) = self.chain.next_out() {
             match out {
-                Out::Headers(Direction::Request, end) => self.to_cluster(end),
+                Out::Headers(Direction::Request, end) => self.forward(end),
                 Out::Data(Direction::Request, pieces, end) => self.send(pieces, end),
                 Out::Trailers(Direction::Request) => self.send_trailers(),
                 Out::Headers(Direction::Response, end) => self.respond_head(down, end),

@@ -264,6 +264,8 @@ impl Router {
         let picked = worker.clusters.pick(&self.cluster, &pick);
         let endpoint = picked.map_err(|_: NoEndpoint| {
             self.metrics(worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
+            // As in Envoy, choosing counts as an attempt even if there is nothing to choose.
+            stream.edit().info.attempts += 1;
             Cause::NoEndpoint
         })?;
         {

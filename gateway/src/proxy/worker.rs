@@ -16,6 +16,11 @@ use crate::telemetry::metrics::names::Weir;
 use crate::telemetry::metrics::{Chunk, Scope};
 use crate::upstream::Pools;
 
+/// A snapshot as a worker holds it. The outer count is this thread's own: requests that come and go must not move a count
+/// that all workers share.
+#[allow(clippy::redundant_allocation, reason = "two counts, for the reason above")]
+pub(super) type HeldSnapshot = Rc<Arc<Snapshot>>;
+
 /// What the connections of one worker have in common.
 pub struct Worker {
     /// Its number, from 1; also its chunk of each metric (0 is the control thread's).
@@ -29,7 +34,7 @@ pub struct Worker {
     /// Lines of access logs on their way out.
     pub logs: RefCell<LogBuffers>,
     store: Arc<SnapshotStore>,
-    current: RefCell<(u64, Rc<Arc<Snapshot>>)>,
+    current: RefCell<(u64, HeldSnapshot)>,
     draining: Cell<bool>,
     drain: Notify,
     /// Shared with the control thread, which waits for it while draining; only this worker writes it.
@@ -67,7 +72,7 @@ impl Worker {
     }
 
     /// The newest snapshot. Costs one atomic load while it has not changed; no count is shared between workers.
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub(super) fn snapshot(&self) -> HeldSnapshot {
         let generation = self.store.generation();
         let mut current = self.current.borrow_mut();
         if current.0 != generation {

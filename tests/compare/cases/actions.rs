@@ -102,9 +102,6 @@ async fn direct_responses() {
 #[tokio::test]
 async fn clusters() {
     let routes = json!([
-        {"name": "header", "match": {"prefix": "/header"}, "route": {"cluster_header": "x-cluster"}},
-        {"name": "header-code", "match": {"prefix": "/not-found"}, "route": {"cluster_header": "x-cluster", "cluster_not_found_response_code": "NOT_FOUND"}},
-        {"name": "internal", "match": {"prefix": "/internal"}, "route": {"cluster_header": "x-cluster", "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"}},
         {"name": "weighted", "match": {"prefix": "/weighted"}, "route": {"weighted_clusters": {"clusters": [
             {"name": "a", "weight": 0}, {"name": "b", "weight": 100, "request_headers_to_add": [{"header": {"key": "x-weighted", "value": "yes"}}],
              "response_headers_to_add": [{"header": {"key": "x-from", "value": "b"}}], "request_headers_to_remove": ["x-drop"]}]}}},

@@ -61,24 +61,6 @@ async fn own_answers() {
 }
 
 #[tokio::test]
-async fn own_answers_as_configured() {
-    let status = |code: u32| json!({"status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": code, "runtime_key": "none"}}}});
-    let mapped = json!({"local_reply_config": {
-        "mappers": [
-            {"filter": status(404), "status_code": 410, "body": {"inline_string": "gone"},
-             "headers_to_add": [{"header": {"key": "x-mapped", "value": "%RESPONSE_CODE%"}}]},
-            {"filter": status(503), "body_format_override": {"json_format": {"code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%", "path": "%REQ(:PATH)%", "text": "%LOCAL_REPLY_BODY%"}}},
-        ],
-        "body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% <%LOCAL_REPLY_BODY%>\n"}, "content_type": "text/x-mine"},
-    }});
-    let fields = json!({"code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "body": "%LOCAL_REPLY_BODY%"});
-    let json_only = json!({"local_reply_config": {"body_format": {"json_format": fields}}});
-    let setup = Setup::main(answering_by_itself().set(mapped)).listener("json", answering_by_itself().set(json_only));
-    let cases = local_replies().into_iter().chain(local_replies().into_iter().map(|case| case.to("json")));
-    compare(setup, cases.collect()).await;
-}
-
-#[tokio::test]
 async fn http_2() {
     let mutation = typed(
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",

@@ -122,7 +122,7 @@ fn parse_into<'b>(
     Ok(Some(RequestStart {
         head: RequestHead {
             method: method_bytes(method)?,
-            scheme: scheme.unwrap_or(Bytes::from_static(if options.tls { b"https" } else { b"http" })),
+            scheme: scheme.unwrap_or_else(|| Bytes::from_static(if options.tls { b"https" } else { b"http" })),
             authority: named.map(Bytes::copy_from_slice).unwrap_or_default(),
             path: Bytes::copy_from_slice(path),
             version,
