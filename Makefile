@@ -55,7 +55,7 @@ lint: toolchain ## Formatting, clippy and rustdoc, with warnings as errors
 	$(say) "clippy"
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(say) "rustdoc"
-	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --locked --document-private-items
 
 docs: toolchain ## Build the API documentation: target/doc
 	@cargo doc --workspace --no-deps --locked

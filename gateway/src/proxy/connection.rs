@@ -88,7 +88,8 @@ impl Serving {
     }
 }
 
-/// Serves a connection from its first byte to its last.
+/// Serves a connection from its first byte to its last. What is seldom or short is boxed: an idle connection holds no room
+/// for a handshake that is over or a protocol that it does not speak.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: Arc<Listener>,
@@ -101,7 +102,7 @@ pub(super) async fn serve(
     let _counted = Counted::new(&worker, &listener, accepted);
     let _ = tcp.set_nodelay(true);
     let mut peeked = BytesMut::new();
-    let Some(hello) = listen_first(&worker, &listener, &mut tcp, &mut peeked).await else { return };
+    let Some(hello) = Box::pin(listen_first(&worker, &listener, &mut tcp, &mut peeked)).await else { return };
     let metrics = listener.scope.chunk(worker.index);
     let protocols: Vec<Vec<u8>> = hello.iter().flat_map(ClientHello::alpn).map(<[u8]>::to_vec).collect();
     let said = Hello {
@@ -118,7 +119,7 @@ pub(super) async fn serve(
     let (io, tls) = match &chain.tls {
         None if peeked.is_empty() => (Io::Tcp(tcp), None),
         None => (Io::replaying(peeked.freeze(), tcp), None),
-        Some(tls) => match limited(chain.handshake_timeout, tls.accept(tcp, peeked)).await {
+        Some(tls) => match limited(chain.handshake_timeout, Box::pin(tls.accept(tcp, peeked))).await {
             Some(Ok((io, info))) => {
                 count_handshake(listener.tls_scope.chunk(worker.index), &info);
                 (io, Some(info))
@@ -156,7 +157,7 @@ async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
     let http2 = match (serving.manager().codec, alpn) {
         (Codec::Http2, _) | (Codec::Auto, "h2") => true,
         (Codec::Http1, _) | (Codec::Auto, "http/1.1" | "http/1.0") => false,
-        (Codec::Auto, _) => match h2::begins_with_preface(&cx, &mut wire).await {
+        (Codec::Auto, _) => match Box::pin(h2::begins_with_preface(&cx, &mut wire)).await {
             Some(preface) => preface,
             None => return,
         },
@@ -164,7 +165,7 @@ async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
     let _active = Active::new(&cx, serving.manager().scope.clone(), http2);
     drop(serving);
     if http2 {
-        h2::serve(cx, wire).await;
+        Box::pin(h2::serve(cx, wire)).await;
     } else {
         h1::serve(cx, wire).await;
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
@@ -91,6 +91,10 @@ fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|at| Instant::now() >= at)
 }
 
+/// How long an idle connection waits for one more request when draining begins: it may be on its way already, and closing
+/// under it would lose it.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
 /// Waits, without a buffer, until the client sends something; false if the connection is to end instead.
 pub(super) async fn wait_for_request(
     cx: &ConnectionContext,
@@ -100,14 +104,18 @@ pub(super) async fn wait_for_request(
 ) -> bool {
     let drain = cx.worker.drain_begins();
     tokio::pin!(drain);
+    let last_call = || due(Instant::now(), Some(LAST_CALL));
+    let mut draining = cx.worker.draining();
+    let mut until = if draining { earlier(idle, last_call()) } else { idle };
     std::future::poll_fn(|task| {
         if let Poll::Ready(readable) = wire.io().poll_readable(task) {
             return Poll::Ready(readable.is_ok());
         }
-        if alarm.poll(task, idle).is_ready() || drain.as_mut().poll(task).is_ready() {
-            return Poll::Ready(false);
+        if !draining && drain.as_mut().poll(task).is_ready() {
+            draining = true;
+            until = earlier(until, last_call());
         }
-        Poll::Pending
+        alarm.poll(task, until).map(|()| false)
     })
     .await
 }
@@ -227,7 +235,7 @@ fn head_may_be_complete(input: &[u8], seen: usize) -> bool {
 
 /// Closes so that the client can still read the answer: our end first, then what it still sends is thrown away for a
 /// while (RFC 9112 section 9.6).
-async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<std::time::Duration>) {
+async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<Duration>) {
     let Some(limit) = limit else { return };
     let deadline = due(Instant::now(), Some(limit));
     if wire.io_mut().shutdown().await.is_err() {

@@ -3,7 +3,7 @@
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
 use crate::pairs::{Pairs, PairsBuffer};
 
-/// Names a context of an instance: 0 is the VM, [`crate::Instance::root`] the plugin, every other one a stream.
+/// Names a context of an instance: 0 is the VM, the instance's root the plugin, every other one a stream.
 pub type ContextId = u32;
 
 /// The proxy's side of an instance: the guest's host calls end here, with the context they are about.
