@@ -4,6 +4,7 @@
 //! logs, and the workers serve requests. Only the store of snapshots, the registry of metrics and [`Control`] are shared.
 
 mod listeners;
+mod memory;
 mod workers;
 
 use std::cell::RefCell;
@@ -100,6 +101,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     if !findings.is_empty() {
         return Err(AppError::Configuration(findings));
     }
+    memory::give_back();
     let publisher = Rc::new(RefCell::new(publisher));
     if let Some(address) = admin {
         let parts =
@@ -171,6 +173,7 @@ impl Gateway {
             let command = tokio::select! {
                 () = changed.notified() => {
                     again = self.follow()?;
+                    memory::give_back();
                     continue;
                 }
                 () = sleep_until(again) => {

@@ -6,13 +6,12 @@ use prost::{Message, bytes::Bytes};
 
 use crate::{
     check::check,
-    decode::{Decoded, decode_tape},
-    lines::line_of,
+    decode::{self, Decoded},
+    lines::Lines,
     pb,
     problem::Problem,
     resource::{Kind, Resource},
     schema::{self, name_of_type_url},
-    tape::Tape,
     wire,
 };
 
@@ -125,9 +124,9 @@ pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery
     if file_name.ends_with(".pb_text") {
         return whole("text protobuf is not supported: use YAML, JSON or .pb".to_owned());
     }
-    let empty = Tape::read("");
     let document = if file_name.ends_with(".pb") {
-        empty.map(|tape| Document { tape, decoded: Decoded { bytes: contents.to_vec(), problems: Vec::new() } })
+        let decoded = Decoded { bytes: contents.to_vec(), problems: Vec::new() };
+        Ok(Document { lines: Lines::new(""), decoded })
     } else {
         match std::str::from_utf8(contents) {
             Ok(text) => Document::read(text, DISCOVERY_RESPONSE),
@@ -140,22 +139,20 @@ pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery
     }
 }
 
-/// A document as parsed: its wire form, and the tape for lines.
+/// A document as parsed: its wire form, and the lines of its text.
 struct Document<'a> {
-    tape: Tape<'a>,
+    lines: Lines<'a>,
     decoded: Decoded,
 }
 
 impl<'a> Document<'a> {
     fn read(text: &'a str, message: &str) -> Result<Self, Problem> {
-        let tape = Tape::read(text)?;
         let message = schema::message(message).ok_or_else(|| Problem {
             path: String::new(),
             line: None,
             reason: format!("unknown message type {message}"),
         })?;
-        let decoded = decode_tape(&tape, message);
-        Ok(Self { tape, decoded })
+        Ok(Self { lines: Lines::new(text), decoded: decode::read(text, message)? })
     }
 
     fn discovery(&mut self, kind: Kind) -> Discovery {
@@ -204,7 +201,7 @@ impl<'a> Document<'a> {
         let mut problems = self.inside(&path);
         if problems.is_empty() {
             problems.push(Problem {
-                line: Some(line_of(&self.tape, &path)),
+                line: self.lines.line(&path),
                 reason: format!("expected {}, found {found}", kind.type_url()),
                 path: path.clone(),
             });
@@ -235,7 +232,7 @@ impl<'a> Document<'a> {
     fn locate(&self, prefix: &str, problems: Vec<Problem>) -> Vec<Problem> {
         let located = problems.into_iter().map(|mut problem| {
             problem.path = join(prefix, &problem.path);
-            problem.line = Some(line_of(&self.tape, &problem.path));
+            problem.line = self.lines.line(&problem.path);
             problem
         });
         located.collect()

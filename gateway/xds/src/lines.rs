@@ -29,7 +29,7 @@ impl<'a> Lines<'a> {
 }
 
 /// The line of the deepest part of `path` that the document has.
-pub(crate) fn line_of(tape: &Tape<'_>, path: &str) -> u32 {
+fn line_of(tape: &Tape<'_>, path: &str) -> u32 {
     let mut at = 0;
     let mut line = tape.line(0);
     let mut rest = path;

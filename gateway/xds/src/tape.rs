@@ -1,5 +1,7 @@
 //! YAML and JSON text as a flat list of nodes: one parse, no tree.
 
+mod json;
+
 use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};

@@ -35,14 +35,28 @@ pub fn decode(text: &str, message: &str) -> Decoded {
         let problem = Problem { path: String::new(), line: None, reason: format!("unknown message type {message}") };
         return Decoded { bytes: Vec::new(), problems: vec![problem] };
     };
-    match Tape::read(text) {
-        Ok(tape) => decode_tape(&tape, message),
-        Err(problem) => Decoded { bytes: Vec::new(), problems: vec![problem] },
+    read(text, message).unwrap_or_else(|problem| Decoded { bytes: Vec::new(), problems: vec![problem] })
+}
+
+/// The same; what is neither YAML nor JSON is an error.
+pub(crate) fn read(text: &str, message: &'static Message) -> Result<Decoded, Problem> {
+    let json = match Tape::of_json(text).map(|tape| decode_tape(&tape, message)) {
+        Some(good) if good.problems.is_empty() => return Ok(good),
+        json => json,
+    };
+    match (Tape::read(text), json) {
+        (Ok(tape), _) => Ok(decode_tape(&tape, message)),
+        // JSON that the YAML scanner does not take: without lines.
+        (Err(_), Some(mut decoded)) => {
+            decoded.problems.iter_mut().for_each(|problem| problem.line = None);
+            Ok(decoded)
+        }
+        (Err(problem), None) => Err(problem),
     }
 }
 
 /// Reads a parsed document as a message.
-pub(crate) fn decode_tape(tape: &Tape<'_>, message: &'static Message) -> Decoded {
+fn decode_tape(tape: &Tape<'_>, message: &'static Message) -> Decoded {
     let mut decoder = Decoder {
         tape,
         out: Vec::with_capacity(tape.len() * 8),
