@@ -44,6 +44,16 @@ pub struct RequestHead {
     pub headers: HeaderMap,
 }
 
+/// Nothing at all, for where no request could be read.
+pub static NO_REQUEST: RequestHead = RequestHead {
+    method: Bytes::new(),
+    scheme: Bytes::new(),
+    authority: Bytes::new(),
+    path: Bytes::new(),
+    version: Version::Http11,
+    headers: HeaderMap::new(),
+};
+
 impl RequestHead {
     /// The path without its query.
     pub fn path_only(&self) -> &[u8] {

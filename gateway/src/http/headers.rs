@@ -37,8 +37,8 @@ fn tag(name: &[u8]) -> u32 {
 
 impl HeaderMap {
     /// An empty map; allocates nothing.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { arena: Vec::new(), entries: Vec::new(), dead: 0 }
     }
 
     /// An empty map with room for `fields` fields of together `bytes` bytes of names and values.

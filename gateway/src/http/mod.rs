@@ -7,5 +7,5 @@ pub mod headers;
 pub mod path;
 
 pub use body::BodyBuf;
-pub use head::{RequestHead, ResponseHead, Version};
+pub use head::{NO_REQUEST, RequestHead, ResponseHead, Version};
 pub use headers::HeaderMap;

@@ -51,6 +51,11 @@ impl ConnectionContext {
         self.serving.borrow().manager().scope.chunk(self.worker.index).inc(id);
     }
 
+    /// Whether the connection is to end after the request it serves, because the gateway or its listener drains.
+    pub(super) fn drains(&self) -> bool {
+        self.worker.announces_end(|| self.serving.borrow().listener.inbound)
+    }
+
     /// The newest configuration for the next request. A connection outlives changes of its listener: it follows its
     /// filter chain by name, and keeps what it has when that is gone.
     pub(crate) fn serving(&self) -> Rc<Serving> {

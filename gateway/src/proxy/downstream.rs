@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::h1::Http1Stream;
 use super::h2::Http2Stream;
-use crate::http::h1::BodyEvent;
+use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{HeaderMap, ResponseHead};
 
 /// Where a request comes from and its response goes to.
@@ -28,8 +28,8 @@ pub(crate) enum DownstreamError {
     #[error("the client reset the stream")]
     Reset,
     /// The body's framing is broken.
-    #[error("the client broke the framing of its body")]
-    Malformed,
+    #[error("the client broke the framing of its body: {0}")]
+    Malformed(BodyError),
     /// The connection failed.
     #[error("the connection to the client failed: {0}")]
     Io(#[from] io::Error),

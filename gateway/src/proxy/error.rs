@@ -1,7 +1,7 @@
 //! Causes to status, response flag and details: the only place that says how a failure looks to a client and in the log.
 
 use crate::filter::LocalReply;
-use crate::http::h1::HeadError;
+use crate::http::h1::{BodyError, HeadError};
 use crate::telemetry::ResponseFlags;
 
 /// Why the gateway answers by itself.
@@ -9,8 +9,8 @@ use crate::telemetry::ResponseFlags;
 pub(crate) enum Cause {
     /// The client's bytes are not HTTP/1.
     Malformed(HeadError),
-    /// The body's framing is broken.
-    MalformedBody,
+    /// The body's framing is broken, or its trailers are too large.
+    MalformedBody(BodyError),
     /// No host.
     MissingHost,
     /// A host that is none.
@@ -68,7 +68,10 @@ impl Cause {
             Self::Malformed(error) => {
                 (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status))
             }
-            Self::MalformedBody => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.codec_error", codec_body(400)),
+            // Trailers have the limits of heads, and in Envoy their words too.
+            Self::MalformedBody(BodyError::TooLarge) => return Self::Malformed(HeadError::TOO_LARGE).reply(),
+            Self::MalformedBody(BodyError::TooMany) => return Self::Malformed(HeadError::TOO_MANY).reply(),
+            Self::MalformedBody(_) => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.codec_error", codec_body(400)),
             Self::MissingHost => (F::NONE, 400, "missing_host_header", String::new()),
             Self::InvalidHost => (F::DOWNSTREAM_PROTOCOL_ERROR, 400, "http1.invalid_authority", codec_body(400)),
             Self::NotAPath => (F::NONE, 404, "absolute_path_rejected", String::new()),

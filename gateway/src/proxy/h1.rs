@@ -59,12 +59,10 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
         };
         served += 1;
         let (full, old) = (manager.max_requests > 0 && served >= manager.max_requests, is_over(life));
-        let last = !start.keep_alive || cx.worker.draining() || full || old;
-        for (ends, why) in [
-            (full, http::DOWNSTREAM_CX_MAX_REQUESTS_REACHED),
-            (old, http::DOWNSTREAM_CX_MAX_DURATION_REACHED),
-            (cx.worker.draining(), http::DOWNSTREAM_CX_DRAIN_CLOSE),
-        ] {
+        let last = !start.keep_alive || full || old;
+        for (ends, why) in
+            [(full, http::DOWNSTREAM_CX_MAX_REQUESTS_REACHED), (old, http::DOWNSTREAM_CX_MAX_DURATION_REACHED)]
+        {
             if ends {
                 cx.count(why);
             }
@@ -282,7 +280,7 @@ impl Http1Stream<'_> {
                 Ok(Some(BodyEvent::Trailers(_))) if !self.pass_trailers => return Poll::Ready(Ok(BodyEvent::End)),
                 Ok(Some(event)) => return Poll::Ready(Ok(event)),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Err(DownstreamError::Malformed)),
+                Err(error) => return Poll::Ready(Err(DownstreamError::Malformed(error))),
             }
             if ready!(self.wire.poll_fill(cx)).map_err(DownstreamError::Io)? == 0 {
                 return Poll::Ready(Err(DownstreamError::Gone));
@@ -320,7 +318,11 @@ impl Http1Stream<'_> {
             (false, false) => Framing::UntilClose,
         };
         self.chunked = framing == Framing::Chunked && !bodiless;
-        self.close |= framing == Framing::UntilClose || !self.decoder.is_done() || self.cx.worker.draining();
+        self.close |= framing == Framing::UntilClose || !self.decoder.is_done();
+        if !self.close && self.cx.drains() {
+            self.close = true;
+            self.cx.count(http::DOWNSTREAM_CX_DRAIN_CLOSE);
+        }
         self.ended = end;
         response_head(head, self.version, framing, self.close, self.wire.tail());
     }

@@ -128,9 +128,13 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 served += 1;
                 tokio::task::spawn_local(stream(Rc::clone(&cx), Running::new(&active), request, respond));
                 let most = cx.serving().manager().max_requests;
-                if !closing && most > 0 && served >= most {
+                let (full, drains) = (most > 0 && served >= most, cx.drains());
+                if !closing && (full || drains) {
                     closing = true;
-                    cx.count(metric::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
+                    cx.count(match full {
+                        true => metric::DOWNSTREAM_CX_MAX_REQUESTS_REACHED,
+                        false => metric::DOWNSTREAM_CX_DRAIN_CLOSE,
+                    });
                     connection.graceful_shutdown();
                 }
             }

@@ -18,7 +18,7 @@ use super::router::{Event, Router};
 use super::{log, prepare, response};
 use crate::filter::chain::{Chain, Direction, Out};
 use crate::filter::{LocalReply, Stream};
-use crate::http::h1::BodyEvent;
+use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{BodyBuf, RequestHead, ResponseHead, Version};
 use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef, https_redirect};
 use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
@@ -68,6 +68,11 @@ pub(super) fn answer_malformed(
     let (flags, reply) = cause.reply();
     info.flags.insert(flags);
     info.details = reply.details.clone();
+    let too_large = reply.status == 431;
+    let reply = match &serving.manager().local_replies {
+        Some(configured) => configured.rewrite(reply, None, &mut info, false),
+        None => reply,
+    };
     info.status = reply.status;
     let metrics = serving.manager().scope.chunk(cx.worker.index);
     metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
@@ -76,7 +81,7 @@ pub(super) fn answer_malformed(
         Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
         _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
     });
-    if reply.status == 431 {
+    if too_large {
         cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
     }
     count_status(cx, serving, reply.status);
@@ -307,11 +312,14 @@ impl Request {
                 self.client_sent(event, down);
                 true
             }
-            Poll::Ready(Err(DownstreamError::Malformed)) => {
+            Poll::Ready(Err(DownstreamError::Malformed(error))) => {
                 self.request_read = true;
                 down.close_after();
                 self.metrics().inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
-                let (flags, reply) = Cause::MalformedBody.reply();
+                if matches!(error, BodyError::TooLarge | BodyError::TooMany) {
+                    self.cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+                }
+                let (flags, reply) = Cause::MalformedBody(error).reply();
                 self.fail(flags, reply, down);
                 true
             }
@@ -574,20 +582,30 @@ impl Request {
         self.take_out(down);
     }
 
-    fn local_reply(&mut self, reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
+    fn local_reply(&mut self, mut reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
         self.drop_router();
         if reply.status == 413 {
             down.close_after();
         }
-        let details = reply.details.clone();
-        let grpc = response::is_grpc(&self.stream.get().request);
-        let (head, body) = if grpc { response::of_grpc_reply(reply) } else { response::of_local_reply(reply) };
-        let end = body.is_empty();
-        {
+        let body = {
             let mut state = self.stream.edit();
-            state.info.details = details;
+            let state = &mut *state;
+            state.info.details = reply.details.clone();
+            let grpc = response::is_grpc(&state.request);
+            if let Some(matched) = matched(self.routes.as_deref(), self.route)
+                && matches!(matched.route.action, Action::Forward(_))
+            {
+                reply = response::with_headers_of_route(reply, &matched, &state.request, &state.info);
+            }
+            let reply = match &self.serving.manager().local_replies {
+                Some(configured) => configured.rewrite(reply, Some(&state.request), &mut state.info, grpc),
+                None => reply,
+            };
+            let (head, body) = if grpc { response::of_grpc_reply(reply) } else { response::of_local_reply(reply) };
             state.response = Some(head);
-        }
+            body
+        };
+        let end = body.is_empty();
         if filtered && !self.chain.passes_response_headers() {
             self.chain.response_headers(end);
             if !end {

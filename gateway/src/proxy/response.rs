@@ -6,8 +6,10 @@ use super::forwarded::append_to_list;
 use super::worker::Worker;
 use crate::filter::LocalReply;
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
-use crate::route::Answer;
+use crate::route::{Answer, Matched};
+use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{ConnectionManager, ServerHeaderWhen};
+use crate::telemetry::StreamInfo;
 
 /// `date`, `server`, `via`, `x-request-id`, as Envoy's connection manager sets them.
 pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &RequestHead, head: &mut ResponseHead) {
@@ -47,7 +49,9 @@ pub(super) fn of_local_reply(reply: LocalReply) -> (ResponseHead, Bytes) {
             headers.append("content-type", "text/plain");
         }
     }
-    for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b"content-length") {
+    // As Envoy: a body that is not there has neither length nor type.
+    let left_out = |name: &[u8]| name == b"content-length" || name == b"content-type" && reply.body.is_empty();
+    for (name, value) in reply.headers.iter().filter(|(name, _)| !left_out(name)) {
         headers.append(name, value);
     }
     (ResponseHead { status: reply.status, headers }, reply.body)
@@ -59,8 +63,10 @@ pub(super) fn of_grpc_reply(reply: LocalReply) -> (ResponseHead, Bytes) {
     let mut head = ResponseHead { status: 200, headers: reply.headers };
     head.headers.remove("content-length");
     head.headers.set("content-type", "application/grpc");
-    let status = reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status));
-    head.headers.set("grpc-status", itoa::Buffer::new().format(status));
+    if !head.headers.contains("grpc-status") {
+        let status = reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status));
+        head.headers.append("grpc-status", itoa::Buffer::new().format(status));
+    }
     if !reply.body.is_empty() {
         head.headers.set("grpc-message", grpc_message(&reply.body));
     }
@@ -72,6 +78,24 @@ pub(super) fn of_route(answer: Answer) -> LocalReply {
     let mut reply = LocalReply::new(answer.status, answer.body, "direct_response");
     if let Some(location) = answer.location {
         reply.headers.append("location", location);
+    }
+    reply
+}
+
+/// A local reply with what the request's route adds to responses; the reply's own fields come behind that.
+pub(super) fn with_headers_of_route(
+    mut reply: LocalReply,
+    matched: &Matched<'_, PerRoute>,
+    request: &RequestHead,
+    info: &StreamInfo,
+) -> LocalReply {
+    let mut head = ResponseHead::new(reply.status);
+    matched.finalize_response(&mut head, request, info);
+    if !head.headers.is_empty() {
+        for (name, value) in reply.headers.iter() {
+            head.headers.append(name, value);
+        }
+        reply.headers = head.headers;
     }
     reply
 }

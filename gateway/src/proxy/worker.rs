@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -35,13 +35,26 @@ pub struct Worker {
     pub logs: RefCell<LogBuffers>,
     store: Arc<SnapshotStore>,
     current: RefCell<(u64, HeldSnapshot)>,
-    draining: Cell<bool>,
+    draining: Cell<Draining>,
     drain: Notify,
     /// Shared with the control thread, which waits for it while draining; only this worker writes it.
     connections: Arc<AtomicUsize>,
     scope: Scope<Weir>,
     accepted: Cell<u64>,
     date: RefCell<(Instant, [u8; 29])>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Draining {
+    No,
+    /// More answers say so the more of `over` has gone by.
+    Announces {
+        inbound_only: bool,
+        since: Instant,
+        over: Duration,
+    },
+    Ends,
 }
 
 impl Worker {
@@ -62,7 +75,7 @@ impl Worker {
             logs: RefCell::new(LogBuffers::new(sinks, index)),
             current: RefCell::new((store.generation(), Rc::new(current))),
             store,
-            draining: Cell::new(false),
+            draining: Cell::new(Draining::No),
             drain: Notify::new(),
             connections,
             scope,
@@ -87,14 +100,37 @@ impl Worker {
         self.filters.sweep();
     }
 
-    /// Whether connections are to end after the request they serve.
+    /// Whether connections are to end after the request they serve, and idle ones now.
     pub fn draining(&self) -> bool {
-        self.draining.get()
+        self.draining.get() == Draining::Ends
+    }
+
+    /// Whether an answer is to say that its connection ends; `inbound` tells of which listener it is.
+    pub(super) fn announces_end(&self, inbound: impl FnOnce() -> bool) -> bool {
+        match self.draining.get() {
+            Draining::No => false,
+            Draining::Announces { inbound_only, since, over } => {
+                (!inbound_only || inbound()) && {
+                    // As Envoy's gradual strategy, so that clients do not all come back at once.
+                    let (gone, over) = (since.elapsed().as_millis() as u64, over.as_millis() as u64);
+                    gone >= over || self.clusters.random() % over < gone
+                }
+            }
+            Draining::Ends => true,
+        }
+    }
+
+    /// From now on answers say that their connections end, all of them after `over` (`/drain_listeners?graceful`). What
+    /// drains already goes its way.
+    pub fn announce_end(&self, inbound_only: bool, over: Duration) {
+        if self.draining.get() == Draining::No {
+            self.draining.set(Draining::Announces { inbound_only, since: Instant::now(), over });
+        }
     }
 
     /// Ends idle connections now, and others after their request.
     pub fn begin_drain(&self) {
-        self.draining.set(true);
+        self.draining.set(Draining::Ends);
         self.drain.notify_waiters();
     }
 
@@ -174,7 +210,6 @@ fn civil(days: i64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn dates() {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::http::h1::HeadLimits;
 use crate::http::path::PathRules;
 use crate::snapshot::compile::filter::HttpFilters;
+use crate::snapshot::local_reply::LocalReplies;
 use crate::snapshot::snapshot::RouteConfig;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Scope, names};
@@ -28,6 +29,8 @@ pub struct ConnectionManager {
     pub filters: HttpFilters,
     /// Its access logs.
     pub access_logs: Box<[AccessLog]>,
+    /// What becomes of the gateway's own answers (`local_reply_config`).
+    pub local_replies: Option<Box<LocalReplies>>,
     /// What `server` says in responses.
     pub server: ServerHeader,
     /// Added to `via` both ways; empty for none.

@@ -17,6 +17,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its `traffic_direction` is INBOUND.
+    pub inbound: bool,
     /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
     /// Its chains in configuration order.

@@ -6,6 +6,7 @@ pub mod connection_manager;
 mod counters;
 mod dump;
 pub mod listener;
+pub mod local_reply;
 pub mod problem;
 pub mod publisher;
 #[cfg(test)]

@@ -29,7 +29,7 @@ async fn upgrades() {
 }
 
 /// What the gateway answers by itself, and one answer that is none of its own.
-fn local_replies() -> Vec<Case> {
+pub(super) fn local_replies() -> Vec<Case> {
     vec![
         get("not found", "/nowhere", ""),
         get("refused", "/refused", ""),
@@ -45,7 +45,7 @@ fn local_replies() -> Vec<Case> {
     ]
 }
 
-fn answering_by_itself() -> Hcm {
+pub(super) fn answering_by_itself() -> Hcm {
     Hcm::new().routes(json!([
         {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
         {"match": {"prefix": "/slow"}, "route": {"cluster": "a", "timeout": "0.1s"}},

@@ -10,11 +10,16 @@ use weir_tests::{Hcm, typed};
 async fn of_heads() {
     let common = |fields: serde_json::Value| Hcm::new().set(json!({"common_http_protocol_options": fields}));
     let setup = Setup::main(Hcm::new())
+        .listener("trailers", Hcm::new().set(json!({"http_protocol_options": {"enable_trailers": true}})))
         .listener("small", Hcm::new().set(json!({"max_request_headers_kb": 1})))
         .listener("few", common(json!({"max_headers_count": 10})))
         .listener("refuse-underscores", common(json!({"headers_with_underscores_action": "REJECT_REQUEST"})))
         .listener("drop-underscores", common(json!({"headers_with_underscores_action": "DROP_HEADER"})));
     let many = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let trailers = |name, fields: &str| {
+        case(name, format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{fields}\r\n"))
+    };
+    let large = format!("x-t: {}\r\n", "v".repeat(70_000));
     let cases = vec![
         get("90 headers", "/", &many(90)),
         get("more than 100 headers", "/", &many(101)),
@@ -31,13 +36,12 @@ async fn of_heads() {
         get("an underscore is refused", "/", "x_a: 1\r\n").to("refuse-underscores"),
         get("an underscore is dropped", "/", "x_a: 1\r\nx-b: 2\r\n").to("drop-underscores"),
         get("no underscore", "/", "x-a: 1_2\r\n").to("refuse-underscores"),
-        case(
-            "trailers of 70 kB",
-            format!(
-                "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-t: {}\r\n\r\n",
-                "v".repeat(70_000)
-            ),
-        ),
+        trailers("trailers of 70 kB", &large),
+        trailers("101 trailers that are passed on", &many(101)).to("trailers"),
+        trailers("90 trailers that are passed on", &many(90)).to("trailers"),
+        trailers("70 kB of trailers that are passed on", &large).to("trailers"),
+        trailers("a trailer without a colon", "x-t\r\n").to("trailers"),
+        trailers("101 trailers", &many(101)).differs("trailers count as headers do, whether they are passed on or not"),
         case(
             "a chunk extension of 70 kB",
             format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0;{}\r\n\r\n", "e".repeat(70_000)),

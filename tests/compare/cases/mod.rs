@@ -6,6 +6,7 @@ mod forwarded;
 mod framing;
 mod http2;
 mod limits;
+mod local_replies;
 mod malformed;
 mod matching;
 mod paths;

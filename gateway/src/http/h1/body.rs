@@ -51,9 +51,15 @@ pub enum BodyError {
     /// A chunk line or its end is not of the form of RFC 9112 section 7.1.
     #[error("http1.codec_error")]
     Chunk,
-    /// The trailer section is malformed or too large.
+    /// The trailer section is malformed.
     #[error("http1.codec_error")]
     Trailers,
+    /// The trailer section is larger than a head may be.
+    #[error("http1.headers_too_large")]
+    TooLarge,
+    /// The trailer section has more fields than a head may have.
+    #[error("http1.too_many_headers")]
+    TooMany,
     /// The peer closed before the end.
     #[error("the peer closed the connection before the end of the body")]
     Truncated,
@@ -190,7 +196,9 @@ fn trailer_section(buf: &[u8], limits: HeadLimits) -> Result<Option<(HeaderMap, 
             Ok(Some((allowed.map(|f| (f.name, f.value)).collect(), consumed)))
         }
         Ok(httparse::Status::Partial) if buf.len() < limits.bytes => Ok(None),
-        _ => Err(BodyError::Trailers),
+        Ok(_) => Err(BodyError::TooLarge),
+        Err(httparse::Error::TooManyHeaders) => Err(BodyError::TooMany),
+        Err(_) => Err(BodyError::Trailers),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn request_head(head: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response's head. `close` adds `connection: close`.
+/// Writes a response's head. `close` adds `connection: close`; an HTTP/1.0 client that asked to go on is told so.
 pub fn response_head(head: &ResponseHead, version: Version, framing: Framing, close: bool, out: &mut Vec<u8>) {
     out.reserve(head.headers.byte_size() + head.headers.len() * 4 + 96);
     out.extend_from_slice(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
@@ -47,6 +47,8 @@ pub fn response_head(head: &ResponseHead, version: Version, framing: Framing, cl
     framing_field(framing, out);
     if close {
         out.extend_from_slice(b"connection: close\r\n");
+    } else if version == Version::Http10 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -114,6 +116,10 @@ mod tests {
         let mut out = Vec::new();
         response_head(&head, Version::Http11, Framing::Zero, true, &mut out);
         let expected = "HTTP/1.1 404 Not Found\r\nx-a: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+        out.clear();
+        response_head(&ResponseHead::new(200), Version::Http10, Framing::Zero, false, &mut out);
+        let expected = "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 }

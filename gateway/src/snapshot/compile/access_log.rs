@@ -32,7 +32,7 @@ pub fn compile_access_log(
     Some(AccessLog { format, filter, sink })
 }
 
-fn nested<T>(problems: &mut Problems, path: &str, compile: impl FnOnce(&mut Problems) -> T) -> T {
+pub(super) fn nested<T>(problems: &mut Problems, path: &str, compile: impl FnOnce(&mut Problems) -> T) -> T {
     let mut inner = Problems::new();
     let compiled = compile(&mut inner);
     problems.nest(path, inner);
@@ -90,30 +90,37 @@ fn file_format(log: &FileAccessLog, problems: &mut Problems) -> Option<LogFormat
     }
 }
 
-#[allow(deprecated, reason = "Envoy still takes the deprecated form of text")]
 fn line_format(proto: Option<&pb::core::SubstitutionFormatString>, problems: &mut Problems) -> Option<LogFormat> {
     let Some(proto) = proto else { return text_format(DEFAULT_ACCESS_LOG, false, "log_format", problems) };
-    nested(problems, "log_format", |problems| {
-        let omit = proto.omit_empty_values;
-        if !proto.formatters.is_empty() {
-            problems.push("formatters", "extensions of formats are not supported by Weir");
-        }
-        match proto.format.as_ref() {
-            None => {
-                problems.push("", "needs text_format_source or json_format");
-                None
-            }
-            Some(FormatSpecifier::TextFormat(text)) => text_format(text, omit, "text_format", problems),
-            Some(FormatSpecifier::JsonFormat(shape)) => json_format(shape, omit, "json_format", problems),
-            Some(FormatSpecifier::TextFormatSource(source)) => {
-                let text = nested(problems, "text_format_source", |inner| read_text(source, inner))?;
-                text_format(&text, omit, "text_format_source", problems)
-            }
-        }
-    })
+    nested(problems, "log_format", |problems| substitution_format(proto, problems))
 }
 
-fn read_text(source: &pb::core::DataSource, problems: &mut Problems) -> Option<String> {
+/// Compiles a format of log lines, or of the body of a local reply.
+#[allow(deprecated, reason = "Envoy still takes the deprecated form of text")]
+pub(super) fn substitution_format(
+    proto: &pb::core::SubstitutionFormatString,
+    problems: &mut Problems,
+) -> Option<LogFormat> {
+    let omit = proto.omit_empty_values;
+    if !proto.formatters.is_empty() {
+        problems.push("formatters", "extensions of formats are not supported by Weir");
+    }
+    match proto.format.as_ref() {
+        None => {
+            problems.push("", "needs text_format_source or json_format");
+            None
+        }
+        Some(FormatSpecifier::TextFormat(text)) => text_format(text, omit, "text_format", problems),
+        Some(FormatSpecifier::JsonFormat(shape)) => json_format(shape, omit, "json_format", problems),
+        Some(FormatSpecifier::TextFormatSource(source)) => {
+            let text = nested(problems, "text_format_source", |inner| read_text(source, inner))?;
+            text_format(&text, omit, "text_format_source", problems)
+        }
+    }
+}
+
+/// The text of a `DataSource`.
+pub(super) fn read_text(source: &pb::core::DataSource, problems: &mut Problems) -> Option<String> {
     let utf8 = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| "the text is not UTF-8".to_owned());
     let (field, read) = match &source.specifier {
         Some(Specifier::InlineString(text)) => ("inline_string", Ok(text.clone())),
@@ -161,7 +168,8 @@ fn json_value(value: &pb::Value) -> serde_json::Value {
     }
 }
 
-fn log_filter(proto: &pb::accesslog::AccessLogFilter, problems: &mut Problems) -> Option<LogFilter> {
+/// Compiles a filter of an access log, which also chooses among local replies.
+pub(super) fn log_filter(proto: &pb::accesslog::AccessLogFilter, problems: &mut Problems) -> Option<LogFilter> {
     let Some(specifier) = &proto.filter_specifier else {
         problems.push("", "a filter needs one of its kinds, such as status_code_filter");
         return None;

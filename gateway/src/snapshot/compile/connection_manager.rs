@@ -10,6 +10,7 @@ use super::access_log::compile_access_log;
 use super::config_source::{Sourced, duration_or, sourced};
 use super::filter::{PerRoute, compile_http_filters, compile_per_route};
 use super::listener::ListenerCx;
+use super::local_reply::compile_local_replies;
 use super::route::{RouteCx, compile_route_config};
 use crate::http::h1::HeadLimits;
 use crate::http::path::{EscapedSlashes, PathRules};
@@ -51,6 +52,12 @@ pub(super) fn compile(
         access_logs.extend(compile_access_log(log, cx.access_logs, &mut inner));
         problems.nest(&format!("access_log[{at}]"), inner);
     }
+    let local_replies = proto.local_reply_config.as_ref().and_then(|config| {
+        let mut inner = Problems::new();
+        let compiled = compile_local_replies(config, &mut inner);
+        problems.nest("local_reply_config", inner);
+        compiled.map(Box::new)
+    });
     let common = proto.common_http_protocol_options.unwrap_or_default();
     let timeouts = timeouts(proto, &common, problems);
     let trust = trust(proto, problems);
@@ -77,6 +84,7 @@ pub(super) fn compile(
         routes,
         filters: filters?,
         access_logs: access_logs.into(),
+        local_replies,
         server: server(proto),
         via: Bytes::copy_from_slice(proto.via.as_bytes()),
         trust,
@@ -110,7 +118,6 @@ pub(super) fn compile(
 fn unsupported(proto: &HttpConnectionManager, problems: &mut Problems) {
     let set = [
         ("upgrade_configs", !proto.upgrade_configs.is_empty()),
-        ("local_reply_config", proto.local_reply_config.is_some()),
         ("original_ip_detection_extensions", !proto.original_ip_detection_extensions.is_empty()),
         ("early_header_mutation_extensions", !proto.early_header_mutation_extensions.is_empty()),
         ("scheme_header_transformation", proto.scheme_header_transformation.is_some()),

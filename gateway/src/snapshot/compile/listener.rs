@@ -113,6 +113,7 @@ pub fn compile_listener(
     let listener = Listener {
         name: name.into(),
         address,
+        inbound: proto.traffic_direction() == pb::core::TrafficDirection::Inbound,
         backlog: proto.tcp_backlog_size.map_or(BACKLOG, |size| size.value),
         chains: chains.into(),
         index,

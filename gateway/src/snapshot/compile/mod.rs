@@ -8,6 +8,7 @@ pub mod filter;
 pub mod listener;
 #[cfg(test)]
 mod listener_tests;
+mod local_reply;
 pub mod route;
 pub mod secret;
 pub mod transport_socket;

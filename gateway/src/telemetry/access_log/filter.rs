@@ -1,8 +1,9 @@
 //! Which requests an access log shows.
 
 use std::fmt;
+use std::time::Instant;
 
-use crate::http::RequestHead;
+use crate::http::{NO_REQUEST, RequestHead};
 use crate::telemetry::ResponseFlags;
 use crate::telemetry::format::{AccessLogType, FormatCx, grpc_status};
 
@@ -11,7 +12,7 @@ use crate::telemetry::format::{AccessLogType, FormatCx, grpc_status};
 pub enum LogFilter {
     /// The status of the response, 0 if there was none.
     Status(Comparison),
-    /// Milliseconds from the first byte of the request to the end of the stream.
+    /// Milliseconds from the first byte of the request to the end of the stream, or until now.
     Duration(Comparison),
     /// A field of the request.
     Header(HeaderTest),
@@ -42,15 +43,15 @@ pub enum LogFilter {
 }
 
 impl LogFilter {
-    /// Whether a stream is to be logged.
+    /// Whether a stream is to be logged, or its local reply changed.
     pub fn passes(&self, cx: &FormatCx<'_>) -> bool {
         match self {
             Self::Status(comparison) => comparison.holds(u64::from(cx.info.status)),
             Self::Duration(comparison) => {
-                let whole = cx.info.end.map(|end| end.saturating_duration_since(cx.info.start));
-                whole.is_some_and(|duration| comparison.holds(duration.as_millis() as u64))
+                let end = cx.info.end.unwrap_or_else(Instant::now);
+                comparison.holds(end.saturating_duration_since(cx.info.start).as_millis() as u64)
             }
-            Self::Header(test) => cx.request.is_some_and(|head| test.holds(head)),
+            Self::Header(test) => test.holds(cx.request.unwrap_or(&NO_REQUEST)),
             Self::Flags(ResponseFlags::NONE) => !cx.info.flags.is_empty(),
             Self::Flags(flags) => flags.iter().any(|(flag, _, _)| cx.info.flags.contains(*flag)),
             Self::Grpc { codes, exclude } => {

@@ -8,10 +8,9 @@ pub(super) const LISTENER: &[Section] = &[
         message: "envoy.config.listener.v3.Listener",
         honoured: "name address filter_chains default_filter_chain listener_filters listener_filters_timeout \
                    continue_on_listener_filters_timeout per_connection_buffer_limit_bytes access_log tcp_backlog_size \
-                   stat_prefix",
+                   stat_prefix traffic_direction",
         opaque: "metadata",
         idle: &[
-            ("traffic_direction", "told in metrics and dumps only by Envoy's tracing"),
             ("drain_type", "a changed listener drains no connection"),
             ("connection_balance_config", "the kernel spreads connections over the workers (SO_REUSEPORT)"),
             ("reuse_port", "SO_REUSEPORT is always used"),
@@ -95,7 +94,7 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
                    path_with_escaped_slashes_action strip_matching_host_port strip_any_host_port \
                    strip_trailing_host_dot max_request_headers_kb stream_idle_timeout request_timeout \
                    request_headers_timeout delayed_close_timeout drain_timeout proxy_100_continue \
-                   stream_error_on_invalid_http_message",
+                   stream_error_on_invalid_http_message local_reply_config",
         values: &[("codec_type", "AUTO HTTP1 HTTP2")],
         off: &[
             ("add_user_agent", LATER),
@@ -110,7 +109,6 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
             ("tracing", LATER),
             ("upgrade_configs", "upgrades and CONNECT come later"),
             ("scoped_routes", "use rds or route_config"),
-            ("local_reply_config", LATER),
             ("path_normalization_options", "use normalize_path and merge_slashes"),
             ("http3_protocol_options", "HTTP/3 comes later"),
             ("original_ip_detection_extensions", "use use_remote_address and xff_num_trusted_hops"),
@@ -130,6 +128,16 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
     Section {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
         honoured: "config_source route_config_name",
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig",
+        honoured: "mappers body_format",
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper",
+        honoured: "filter status_code body body_format_override headers_to_add",
         ..NOTHING
     },
     Section {
