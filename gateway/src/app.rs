@@ -15,12 +15,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::admin;
-use crate::control::{Command, Control};
+use crate::control::{Command, Control, Drain};
 use crate::plugin::{Node, Plugins};
 use crate::snapshot::{Publisher, PublisherSettings, SnapshotStore};
 use crate::source::{self, Finding, Sources};
@@ -29,7 +30,7 @@ use crate::telemetry::log::LogControl;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::metrics::names::{Server, server};
 pub use listeners::BindError;
-use listeners::Listeners;
+use listeners::{Listeners, Stopped};
 use workers::{Mail, Workers};
 
 /// How often it is looked whether all connections have ended while draining.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub log: LogControl,
     /// What plugins read of this node.
     pub node: Node,
+    /// The bootstrap in its wire form, for the admin to show.
+    pub bootstrap: Bytes,
     /// Where the admin listens; `None` for no admin.
     pub admin: Option<SocketAddr>,
     /// File that the admin's real address is written to.
@@ -87,7 +90,7 @@ pub fn run(settings: Settings) -> Result<(), AppError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), AppError> {
-    let Settings { mut sources, concurrency, log, node, admin, admin_address_path, drain_time } = settings;
+    let Settings { mut sources, concurrency, log, node, bootstrap, admin, admin_address_path, drain_time } = settings;
     let (control, commands) = Control::new(concurrency, log);
 
     let registry = Registry::new(concurrency);
@@ -97,40 +100,47 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let parts = PublisherSettings { registry: Arc::clone(&registry), plugins, access_logs: Arc::clone(&sinks) };
     let mut publisher = Publisher::new(parts, Arc::clone(&store));
 
+    // It answers from the start: that the gateway is not ready, and why.
+    let (questions, mut asked) = admin::Questions::new();
+    let running = match admin {
+        Some(address) => {
+            let (control, registry, store) = (control.clone(), Arc::clone(&registry), Arc::clone(&store));
+            let parts = admin::Parts { control, registry, store, bootstrap, questions };
+            Some(admin::start(address, parts).map_err(|source| AppError::Admin { address, source })?)
+        }
+        None => None,
+    };
+    if let (Some(running), Some(path)) = (&running, admin_address_path) {
+        std::fs::write(path, running.address.to_string())?;
+    }
+
     let findings = sources.load(&mut publisher);
     if !findings.is_empty() {
         return Err(AppError::Configuration(findings));
     }
     memory::give_back();
     let publisher = Rc::new(RefCell::new(publisher));
-    if let Some(address) = admin {
-        let parts =
-            admin::Parts { control: control.clone(), registry: Arc::clone(&registry), store: Arc::clone(&store) };
-        let started = admin::start(address, parts, Rc::clone(&publisher));
-        let bound = started.map_err(|source| AppError::Admin { address, source })?;
-        if let Some(path) = admin_address_path {
-            std::fs::write(path, bound.to_string())?;
-        }
-    }
+    let for_admin = Rc::clone(&publisher);
+    tokio::task::spawn_local(async move { asked.answer(&for_admin).await });
 
     let workers = Workers::start(concurrency, &store, &sinks, &registry)?;
     let mut gateway = Gateway { control, publisher, workers, listeners: Listeners::default(), sinks, drain_time };
     gateway.follow()?;
+    // Before it is ready: files that are wrong keep it from that.
+    let changed = Rc::new(Notify::new());
+    let (publisher, control) = (Rc::clone(&gateway.publisher), gateway.control.clone());
+    tokio::task::spawn_local(source::watch(sources, publisher, control, Rc::clone(&changed)));
     gateway.control.unblock("start");
     let took = gateway.control.started().0.elapsed().as_millis() as u64;
     registry.scope(Server, "").chunk(0).record(server::INITIALIZATION_TIME_MS, took);
     tracing::info!(workers = concurrency, "ready to serve");
 
-    let changed = Rc::new(Notify::new());
-    tokio::task::spawn_local(source::watch(
-        sources,
-        Rc::clone(&gateway.publisher),
-        gateway.control.clone(),
-        Rc::clone(&changed),
-    ));
     gateway.main_loop(commands, &changed).await?;
     gateway.workers.stop();
     gateway.sinks.sync(Duration::from_secs(5));
+    if let Some(running) = running {
+        running.stop();
+    }
     Ok(())
 }
 
@@ -169,6 +179,7 @@ impl Gateway {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reopen = signal(SignalKind::user_defined1())?;
         let mut again = self.follow()?;
+        let mut drain_ends = None;
         loop {
             let command = tokio::select! {
                 () = changed.notified() => {
@@ -180,6 +191,12 @@ impl Gateway {
                     again = self.follow()?;
                     continue;
                 }
+                () = sleep_until(drain_ends.map(|(at, _)| at)) => {
+                    if let Some((_, which)) = drain_ends.take() {
+                        self.listeners.stop(which, &self.publisher.borrow(), &self.control);
+                    }
+                    continue;
+                }
                 command = commands.recv() => command.unwrap_or(Command::Quit),
                 _ = terminate.recv() => Command::Shutdown,
                 _ = interrupt.recv() => Command::Shutdown,
@@ -187,7 +204,7 @@ impl Gateway {
             };
             match command {
                 Command::ReopenLogs => self.sinks.reopen(),
-                Command::DrainListeners => self.drain(),
+                Command::DrainListeners(drain) => self.drain_listeners(drain, &mut drain_ends),
                 Command::Quit => return Ok(()),
                 Command::Shutdown => {
                     self.control.set_draining();
@@ -205,10 +222,25 @@ impl Gateway {
         }
     }
 
+    /// As Envoy's admin: listeners close at once and connections go on; or, `graceful`, answers announce the end of their
+    /// connections, and listeners close after the drain time.
+    fn drain_listeners(&mut self, drain: Drain, drain_ends: &mut Option<(Instant, Stopped)>) {
+        let which = if drain.inbound_only { Stopped::Inbound } else { Stopped::All };
+        tracing::info!(?drain, connections = self.workers.connections(), "draining listeners");
+        if !drain.graceful {
+            return self.listeners.stop(which, &self.publisher.borrow(), &self.control);
+        }
+        self.workers.tell_all(|| Mail::Announce { inbound_only: drain.inbound_only, over: self.drain_time });
+        // A drain that is under way goes its way.
+        if !drain.skip_exit && drain_ends.is_none() {
+            *drain_ends = Instant::now().checked_add(self.drain_time).map(|at| (at, which));
+        }
+    }
+
     /// Stops accepting. Connections end after the request they serve; idle ones at once.
     fn drain(&mut self) {
         tracing::info!(connections = self.workers.connections(), "draining");
-        self.listeners.close_all(&self.control);
+        self.listeners.stop(Stopped::All, &self.publisher.borrow(), &self.control);
         self.workers.tell_all(|| Mail::Drain);
     }
 

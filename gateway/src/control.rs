@@ -37,14 +37,25 @@ pub struct Listening {
 /// What the gateway is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Stop accepting; connections end after the request they serve.
-    DrainListeners,
+    /// Stop listening.
+    DrainListeners(Drain),
     /// Drain, then end the process.
     Shutdown,
     /// End the process now.
     Quit,
     /// Open access log files anew.
     ReopenLogs,
+}
+
+/// How listeners are drained (`/drain_listeners`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drain {
+    /// Ever more answers announce the end of their connections during the drain time, and only then listeners close.
+    pub graceful: bool,
+    /// Only listeners whose `traffic_direction` is INBOUND.
+    pub inbound_only: bool,
+    /// Announce, but never close.
+    pub skip_exit: bool,
 }
 
 /// Where the gateway stands in its life, with Envoy's names.

@@ -13,8 +13,14 @@ mod tables;
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-/// What is taken besides everything in `envoy.extensions`: the resources and what carries them.
+/// What is taken besides everything in `envoy.extensions`: the resources, what carries them, and how they are shown.
 const ROOTS: &[&str] = &[
+    "envoy.admin.v3.BootstrapConfigDump",
+    "envoy.admin.v3.ClustersConfigDump",
+    "envoy.admin.v3.EndpointsConfigDump",
+    "envoy.admin.v3.ListenersConfigDump",
+    "envoy.admin.v3.RoutesConfigDump",
+    "envoy.admin.v3.SecretsConfigDump",
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.cluster.v3.Cluster",
     "envoy.config.core.v3.TypedExtensionConfig",

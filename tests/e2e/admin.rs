@@ -90,6 +90,11 @@ async fn the_configuration_is_dumped_without_its_secrets() {
 
     let dump = json_of(&gateway, "/config_dump").await.to_string();
     assert!(dump.contains("secure") && dump.contains("cluster"), "{dump}");
+    let bootstrap = json_of(&gateway, "/config_dump?mask=bootstrap").await["configs"][0]["bootstrap"].clone();
+    assert_eq!(bootstrap["static_resources"]["listeners"][0]["name"], "secure");
+    assert!(bootstrap.to_string().contains("[redacted]"), "{bootstrap}");
+    let routes = json_of(&gateway, "/config_dump?resource=static_route_configs&mask=route_config.name").await;
+    assert_eq!(routes["configs"][0]["route_config"]["name"], "routes");
     let key: String = identity.key.lines().nth(1).unwrap().into();
     assert!(!dump.contains(&key), "the private key is in the dump");
     let certs = gateway.admin("/certs").await.text();

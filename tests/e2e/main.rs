@@ -3,10 +3,12 @@
 
 mod access_log;
 mod admin;
+mod busy;
 mod check;
 mod clusters;
 mod connections;
 mod drain;
+mod drain_listeners;
 mod files;
 mod http2;
 mod plugins;

@@ -6,28 +6,28 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::Parts;
 use super::query::Query;
 use super::reply::Reply;
 use crate::telemetry::CertificateInfo;
 use crate::tls::certificate;
 use crate::tls::secret::{DataSource, Secret, SecretSlot, SecretSource};
 
-pub(super) fn answer(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
+pub(super) fn answer(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
     let contexts: Vec<_> = contexts(admin).iter().map(|secrets| context_json(secrets)).collect();
     Ok(Reply::json(&json!({ "certificates": contexts })))
 }
 
 /// Days until the first certificate in use expires; `None` if there is none.
-pub(super) fn days_until_first_expires(admin: &Admin) -> Option<u64> {
+pub(super) fn days_until_first_expires(admin: &Parts) -> Option<u64> {
     let secrets = contexts(admin).into_iter().flatten();
     let certificates = secrets.flat_map(|slot| certificates(&slot)).flat_map(|(_, of_secret)| of_secret);
     certificates.map(|info| days_left(&info)).min()
 }
 
 /// The secrets of each TLS context: of filter chains, then of clusters.
-fn contexts(admin: &Admin) -> Vec<Vec<Arc<SecretSlot>>> {
-    let snapshot = admin.parts.store.load();
+fn contexts(admin: &Parts) -> Vec<Vec<Arc<SecretSlot>>> {
+    let snapshot = admin.store.load();
     let chains = snapshot.listeners().flat_map(|listener| listener.chains.iter().chain(&listener.default_chain));
     let downstream = chains.filter_map(|chain| chain.tls.as_ref()).map(|tls| tls.secrets().cloned().collect());
     let upstream = snapshot.clusters.iter().filter_map(|cluster| cluster.config.tls.as_ref());

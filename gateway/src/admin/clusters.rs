@@ -1,20 +1,19 @@
 //! `/clusters`: clusters and their endpoints.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::Parts;
 use super::listeners::socket_address;
 use super::query::Query;
 use super::reply::Reply;
 use crate::cluster::{Cluster, Health, Host, Locality, RoutingPriority};
 
-pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
+pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
     let filter = query.pattern("filter")?;
-    let snapshot = admin.parts.store.load();
+    let snapshot = admin.store.load();
     let mut clusters: Vec<_> = snapshot.clusters.iter().collect();
     clusters.retain(|cluster| filter.as_ref().is_none_or(|filter| filter.is_match(cluster.name())));
     clusters.sort_by(|a, b| a.name().cmp(b.name()));
@@ -22,20 +21,12 @@ pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
         let statuses: Vec<_> = clusters.iter().map(|cluster| as_json(cluster)).collect();
         return Ok(Reply::json(&json!({"cluster_statuses": statuses})));
     }
-    let added = added_by_source(admin);
     let mut text = String::new();
     for cluster in clusters {
         // Writing to a String cannot fail.
-        let _ = write_text(cluster, added.contains(&**cluster.name()), &mut text);
+        let _ = write_text(cluster, !snapshot.is_static_cluster(cluster.name()), &mut text);
     }
     Ok(Reply::text(text))
-}
-
-/// Names of clusters that do not stand in the bootstrap.
-fn added_by_source(admin: &Admin) -> std::collections::HashSet<Arc<str>> {
-    let entries = admin.publisher.borrow().dump();
-    let dynamic = entries.into_iter().filter(|entry| entry.kind == weir_xds::Kind::Cluster && !entry.is_static());
-    dynamic.map(|entry| entry.name).collect()
 }
 
 fn write_text(cluster: &Cluster, added: bool, out: &mut String) -> std::fmt::Result {

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::Admin;
+use super::Parts;
 use super::query::Query;
 use super::reply::Reply;
 
-pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
-    let all = admin.parts.control.listening();
+pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
+    let all = admin.control.listening();
     if query.value("format") == Some("json") {
         let statuses: Vec<_> = all
             .iter()

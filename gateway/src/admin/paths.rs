@@ -4,7 +4,8 @@ use http::{Method, StatusCode};
 
 use super::query::Query;
 use super::reply::Reply;
-use super::{Admin, certs, clusters, config_dump, listeners, process, stats};
+use super::{Parts, certs, clusters, config_dump, listeners, process, stats};
+use crate::snapshot::DumpEntry;
 
 /// A path with what answers it.
 struct Entry {
@@ -13,15 +14,23 @@ struct Entry {
     changes: bool,
     help: &'static str,
     parameters: &'static [(&'static str, &'static str)],
-    answer: fn(&Admin, &Query) -> Result<Reply, Reply>,
+    answer: Answer,
 }
 
-const fn shows(path: &'static str, help: &'static str, answer: fn(&Admin, &Query) -> Result<Reply, Reply>) -> Entry {
-    Entry { path, changes: false, help, parameters: &[], answer }
+/// What answers a path.
+enum Answer {
+    /// At once.
+    Now(fn(&Parts, &Query) -> Result<Reply, Reply>),
+    /// From what the publisher has, when it is not busy.
+    FromDump(fn(&Parts, &Query, &[DumpEntry]) -> Result<Reply, Reply>),
 }
 
-const fn changes(path: &'static str, help: &'static str, answer: fn(&Admin, &Query) -> Result<Reply, Reply>) -> Entry {
-    Entry { path, changes: true, help, parameters: &[], answer }
+const fn shows(path: &'static str, help: &'static str, answer: fn(&Parts, &Query) -> Result<Reply, Reply>) -> Entry {
+    Entry { path, changes: false, help, parameters: &[], answer: Answer::Now(answer) }
+}
+
+const fn changes(path: &'static str, help: &'static str, answer: fn(&Parts, &Query) -> Result<Reply, Reply>) -> Entry {
+    Entry { path, changes: true, help, parameters: &[], answer: Answer::Now(answer) }
 }
 
 impl Entry {
@@ -37,13 +46,23 @@ const ENTRIES: &[Entry] = &[
         ("filter", "Regular expression for filtering clusters by name"),
         ("format", "File format to use; One of (text, json)"),
     ]),
-    shows("/config_dump", "dump the configuration in force", config_dump::answer).with(&[
-        ("resource", "The resource to dump, such as dynamic_listeners"),
-        ("name_regex", "Dump only what has a name that matches the regular expression"),
-        ("include_eds", "Dump endpoints as well"),
+    Entry {
+        path: "/config_dump",
+        changes: false,
+        help: "dump the configuration in force",
+        parameters: &[
+            ("resource", "The resource to dump, such as dynamic_listeners"),
+            ("mask", "The fields to show, separated by commas"),
+            ("name_regex", "Dump only what has a name that matches the regular expression as a whole"),
+            ("include_eds", "Dump endpoints as well"),
+        ],
+        answer: Answer::FromDump(config_dump::answer),
+    },
+    changes("/drain_listeners", "drain listeners", process::drain_listeners).with(&[
+        ("graceful", "Announce the end of connections for the drain time (--drain-time-s) before listeners close"),
+        ("skip_exit", "With graceful: never close the listeners"),
+        ("inboundonly", "Only listeners whose traffic_direction is INBOUND"),
     ]),
-    changes("/drain_listeners", "drain listeners", process::drain_listeners)
-        .with(&[("graceful", "accepted for Envoy's sake: requests on their way are always served to their end")]),
     changes("/healthcheck/fail", "cause the server to fail health checks", process::health_fail),
     changes("/healthcheck/ok", "cause the server to pass health checks", process::health_ok),
     shows("/help", "print out list of admin commands", |_, _| Ok(Reply::text(help()))),
@@ -70,7 +89,7 @@ const ENTRIES: &[Entry] = &[
 ];
 
 /// Answers a request.
-pub(super) fn answer(admin: &Admin, method: &Method, path: &str, query: &str) -> Reply {
+pub(super) async fn answer(admin: &Parts, method: &Method, path: &str, query: &str) -> Reply {
     let Some(entry) = ENTRIES.iter().find(|entry| entry.path == path) else {
         return Reply::status(StatusCode::NOT_FOUND, format!("invalid path. {}", help()));
     };
@@ -80,7 +99,15 @@ pub(super) fn answer(admin: &Admin, method: &Method, path: &str, query: &str) ->
     if !(method == Method::GET || method == Method::HEAD || method == Method::POST) {
         return Reply::status(StatusCode::METHOD_NOT_ALLOWED, format!("Method {method} not allowed."));
     }
-    (entry.answer)(admin, &Query::parse(query)).unwrap_or_else(|refusal| refusal)
+    let query = Query::parse(query);
+    let reply = match entry.answer {
+        Answer::Now(answer) => answer(admin, &query),
+        Answer::FromDump(answer) => match admin.questions.dump().await {
+            Some(entries) => answer(admin, &query, &entries),
+            None => Err(Reply::status(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending\n")),
+        },
+    };
+    reply.unwrap_or_else(|refusal| refusal)
 }
 
 fn help() -> String {
@@ -95,7 +122,7 @@ fn help() -> String {
     text
 }
 
-fn home(_: &Admin, _: &Query) -> Result<Reply, Reply> {
+fn home(_: &Parts, _: &Query) -> Result<Reply, Reply> {
     let row = |entry: &Entry| match (entry.changes, entry.path) {
         (false, path) => {
             format!("<tr><td><a href=\"{}\">{path}</a></td><td>{}</td></tr>\n", relative(path), entry.help)

@@ -5,27 +5,27 @@ use std::time::UNIX_EPOCH;
 use http::StatusCode;
 use serde_json::json;
 
-use super::Admin;
+use super::Parts;
 use super::query::Query;
 use super::reply::Reply;
-use crate::control::{Command, State};
+use crate::control::{Command, Drain, State};
 use crate::telemetry::log::Level;
 
 /// `/ready`: the state, and below it what is missing.
-pub(super) fn ready(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    let state = admin.parts.control.state();
+pub(super) fn ready(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    let state = admin.control.state();
     let mut text = format!("{}\n", state_name(admin));
     if state == State::Live {
         return Ok(Reply::text(text));
     }
-    for (what, why) in admin.parts.control.not_ready() {
+    for (what, why) in admin.control.not_ready() {
         text.push_str(&format!("{what}: {why}\n"));
     }
     Err(Reply::status(StatusCode::SERVICE_UNAVAILABLE, text))
 }
 
-fn state_name(admin: &Admin) -> &'static str {
-    let control = &admin.parts.control;
+fn state_name(admin: &Parts) -> &'static str {
+    let control = &admin.control;
     match control.state() {
         State::Initializing if control.is_starting() => "PRE_INITIALIZING",
         state => state.as_str(),
@@ -33,8 +33,8 @@ fn state_name(admin: &Admin) -> &'static str {
 }
 
 /// `/server_info`
-pub(super) fn server_info(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    let control = &admin.parts.control;
+pub(super) fn server_info(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    let control = &admin.control;
     let (started, started_wall) = control.started();
     let uptime = format!("{}s", started.elapsed().as_secs());
     let since = started_wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -56,7 +56,7 @@ pub(super) fn server_info(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
 }
 
 /// `/memory`, from the operating system's view.
-pub(super) fn memory(_: &Admin, _: &Query) -> Result<Reply, Reply> {
+pub(super) fn memory(_: &Parts, _: &Query) -> Result<Reply, Reply> {
     let memory = Memory::now();
     Ok(Reply::json(&json!({
         "allocated": memory.private.to_string(),
@@ -86,8 +86,8 @@ impl Memory {
 }
 
 /// `/logging`: shows the level, and changes it with `level=`.
-pub(super) fn logging(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
-    let log = admin.parts.control.log();
+pub(super) fn logging(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
+    let log = admin.control.log();
     match query.value("level") {
         Some("") | None if query.is_empty() || query.has("level") => {}
         None => {
@@ -109,41 +109,40 @@ pub(super) fn logging(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
 }
 
 /// `/drain_listeners`
-pub(super) fn drain_listeners(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
-    for parameter in ["inboundonly", "skip_exit"] {
-        if query.has(parameter) {
-            return Err(Reply::bad_request(format!("{parameter} is not supported by Weir\n")));
-        }
-    }
-    admin.parts.control.ask(Command::DrainListeners);
+pub(super) fn drain_listeners(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
+    let skip_exit = query.has("skip_exit");
+    // As Envoy 1.40: skip_exit means graceful.
+    let graceful = query.has("graceful") || skip_exit;
+    let drain = Drain { graceful, inbound_only: query.has("inboundonly"), skip_exit };
+    admin.control.ask(Command::DrainListeners(drain));
     Ok(Reply::done())
 }
 
 /// `/healthcheck/fail`
-pub(super) fn health_fail(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    admin.parts.control.fail_health(true);
+pub(super) fn health_fail(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    admin.control.fail_health(true);
     Ok(Reply::done())
 }
 
 /// `/healthcheck/ok`
-pub(super) fn health_ok(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    admin.parts.control.fail_health(false);
+pub(super) fn health_ok(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    admin.control.fail_health(false);
     Ok(Reply::done())
 }
 
 /// `/quitquitquit`
-pub(super) fn quit(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    admin.parts.control.ask(Command::Quit);
+pub(super) fn quit(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    admin.control.ask(Command::Quit);
     Ok(Reply::done())
 }
 
 /// `/reopen_logs`
-pub(super) fn reopen_logs(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    admin.parts.control.ask(Command::ReopenLogs);
+pub(super) fn reopen_logs(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    admin.control.ask(Command::ReopenLogs);
     Ok(Reply::done())
 }
 
 /// `/hot_restart_version`: Weir has none, and says so as Envoy does when it is switched off.
-pub(super) fn hot_restart_version(_: &Admin, _: &Query) -> Result<Reply, Reply> {
+pub(super) fn hot_restart_version(_: &Parts, _: &Query) -> Result<Reply, Reply> {
     Ok(Reply::text("disabled"))
 }

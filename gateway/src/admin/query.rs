@@ -33,10 +33,19 @@ impl Query {
 
     /// The value as a regular expression that is searched for; 400 if it is none.
     pub(super) fn pattern(&self, name: &str) -> Result<Option<Regex>, Reply> {
-        let Some(text) = self.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        let regex = regex::RegexBuilder::new(text).size_limit(1 << 20).build();
-        regex.map(Some).map_err(|e| Reply::bad_request(format!("Invalid re2 regex: {e}\n")))
+        self.value(name).filter(|text| !text.is_empty()).map(compile).transpose()
     }
+
+    /// As [`Self::pattern`], but for the whole of a text.
+    pub(super) fn whole_pattern(&self, name: &str) -> Result<Option<Regex>, Reply> {
+        let text = self.value(name).filter(|text| !text.is_empty());
+        text.map(|text| compile(text).and_then(|_| compile(&format!("^(?:{text})$")))).transpose()
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, Reply> {
+    let regex = regex::RegexBuilder::new(text).size_limit(1 << 20).build();
+    regex.map_err(|e| Reply::bad_request(format!("Invalid re2 regex: {e}\n")))
 }
 
 /// Percent-encoding and `+` for a blank; what is not well-formed stays as it is.

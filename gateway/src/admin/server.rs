@@ -1,50 +1,91 @@
-//! Listening and serving, by hyper on the control thread's runtime.
+//! Listening and serving, by hyper on a thread with a runtime of its own.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::pin::pin;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::LocalSet;
 
-use super::{Admin, Parts, paths};
-use crate::snapshot::Publisher;
+use super::{Parts, paths};
 
 /// Connections at a time; further ones wait.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: u32 = 128;
 /// How long a client may take for a request's head, and stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long answers under way may take when the gateway ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Binds the admin interface and serves it by tasks of the current `LocalSet`. Returns where it really listens.
-pub fn start(address: SocketAddr, parts: Parts, publisher: Rc<RefCell<Publisher>>) -> io::Result<SocketAddr> {
+/// The running admin interface.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it really listens.
+    pub address: SocketAddr,
+    end: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends it after the answers that are under way.
+    pub fn stop(self) {
+        let _ = self.end.send(true);
+        // A thread that panicked has said so.
+        let _ = self.thread.join();
+    }
+}
+
+/// Binds the admin interface and serves it on a thread of its own.
+///
+/// # Errors
+/// The address cannot be bound, or there is no thread.
+pub fn start(address: SocketAddr, parts: Parts) -> io::Result<Running> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     let bound = socket.local_addr()?;
-    let listener = TcpListener::from_std(socket)?;
     if !bound.ip().is_loopback() {
         tracing::warn!(target: "admin", address = %bound, "the admin interface is open to the network and has no authentication");
     }
-    tokio::task::spawn_local(accept(listener, Rc::new(Admin { parts, publisher })));
-    Ok(bound)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (end, ends) = watch::channel(false);
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(LocalSet::new().run_until(async {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => serve(listener, parts, ends).await,
+                Err(error) => tracing::error!(target: "admin", %error, "cannot listen"),
+            }
+        }));
+    })?;
+    Ok(Running { address: bound, end, thread })
 }
 
-async fn accept(listener: TcpListener, admin: Rc<Admin>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+async fn serve(listener: TcpListener, parts: Parts, mut ends: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    tokio::select! {
+        () = accept(&listener, &parts, &places, ends.clone()) => {}
+        // Also if the other end is gone.
+        _ = ends.changed() => {}
+    }
+    // Every connection gives its place back when it has ended.
+    let _ = tokio::time::timeout(LAST_ANSWERS, places.acquire_many(CONNECTIONS)).await;
+}
+
+async fn accept(listener: &TcpListener, parts: &Parts, places: &Arc<Semaphore>, ends: watch::Receiver<bool>) {
     loop {
         // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let admin = Rc::clone(&admin);
+                let (parts, ends) = (parts.clone(), ends.clone());
                 tokio::task::spawn_local(async move {
-                    serve(stream, admin).await;
+                    converse(stream, parts, ends).await;
                     drop(place);
                 });
             }
@@ -57,18 +98,29 @@ async fn accept(listener: TcpListener, admin: Rc<Admin>) {
     }
 }
 
-async fn serve(stream: TcpStream, admin: Rc<Admin>) {
+/// Serves one connection; after `ends` only the request that is under way.
+async fn converse(stream: TcpStream, parts: Parts, mut ends: watch::Receiver<bool>) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let reply =
-            paths::answer(&admin, request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-        async move { Ok::<_, Infallible>(reply.into_response()) }
+        let parts = parts.clone();
+        async move {
+            let (method, uri) = (request.method(), request.uri());
+            let reply = paths::answer(&parts, method, uri.path(), uri.query().unwrap_or_default()).await;
+            Ok::<_, Infallible>(reply.into_response())
+        }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        _ = ends.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(target: "admin", %error, "connection ended");
     }

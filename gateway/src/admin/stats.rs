@@ -2,14 +2,14 @@
 
 use super::query::Query;
 use super::reply::Reply;
-use super::{Admin, certs, process};
+use super::{Parts, certs, process};
 use crate::control::State;
 use crate::telemetry::metrics::StatsQuery;
 use crate::telemetry::metrics::names::{ListenerManager, Server, listener, listener_manager, server};
 
 /// `/stats`
-pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
-    let registry = &admin.parts.registry;
+pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
+    let registry = &admin.registry;
     let wanted = wanted(query)?;
     match query.value("format") {
         None | Some("" | "text") => {
@@ -26,15 +26,15 @@ pub(super) fn answer(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
 }
 
 /// `/stats/prometheus`
-pub(super) fn prometheus(admin: &Admin, query: &Query) -> Result<Reply, Reply> {
+pub(super) fn prometheus(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
     let wanted = wanted(query)?;
     refresh(admin);
-    Ok(Reply::pieces(admin.parts.registry.prometheus(&wanted)))
+    Ok(Reply::pieces(admin.registry.prometheus(&wanted)))
 }
 
 /// `/reset_counters`
-pub(super) fn reset(admin: &Admin, _: &Query) -> Result<Reply, Reply> {
-    admin.parts.registry.reset_counters();
+pub(super) fn reset(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
+    admin.registry.reset_counters();
     Ok(Reply::done())
 }
 
@@ -51,9 +51,9 @@ fn wanted(query: &Query) -> Result<StatsQuery, Reply> {
 }
 
 /// Brings gauges up to date that follow from the state of the process and of the clusters.
-fn refresh(admin: &Admin) {
-    let control = &admin.parts.control;
-    let scope = admin.parts.registry.scope(Server, "");
+fn refresh(admin: &Parts) {
+    let control = &admin.control;
+    let scope = admin.registry.scope(Server, "");
     let state = control.state();
     // Envoy's numbers of `ServerInfo.State`.
     let number = match state {
@@ -65,7 +65,7 @@ fn refresh(admin: &Admin) {
     let memory = process::Memory::now();
     let (started, _) = control.started();
     let first_expiry = certs::days_until_first_expires(admin).unwrap_or_else(|| u32::MAX.into());
-    let snapshot = admin.parts.store.load();
+    let snapshot = admin.store.load();
     let connections = snapshot.listeners().map(|one| one.scope.gauge(listener::DOWNSTREAM_CX_ACTIVE)).sum();
     for (gauge, level) in [
         (server::LIVE, u64::from(state == State::Live)),
@@ -80,7 +80,7 @@ fn refresh(admin: &Admin) {
     ] {
         scope.set(gauge, level);
     }
-    let listeners = admin.parts.registry.scope(ListenerManager, "");
+    let listeners = admin.registry.scope(ListenerManager, "");
     let waiting = snapshot.listeners().count().saturating_sub(control.listening().len());
     listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, waiting as u64);
     listeners.set(listener_manager::WORKERS_STARTED, u64::from(!control.is_starting()));

@@ -1,19 +1,24 @@
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use http::Method;
 use serde_json::Value;
 
 use super::*;
-use crate::control::{Command, Listening};
+use crate::control::{Command, Drain, Listening};
 use crate::plugin::Plugins;
+use crate::snapshot::Publisher;
 use crate::snapshot::{PublisherSettings, STATIC, Update};
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::log::{Level, LogControl};
 
 struct Fixture {
-    admin: Admin,
+    admin: Parts,
+    publisher: Rc<RefCell<Publisher>>,
+    asked: RefCell<Option<Asked>>,
     commands: tokio::sync::mpsc::UnboundedReceiver<Command>,
 }
 
@@ -35,8 +40,10 @@ fn fixture() -> Fixture {
     let broken = CLUSTER.replace("\"up\"", "\"broken\"").replace("127.0.0.1", "nowhere.example");
     let report = publisher.publish(vec![resource(STATIC, CLUSTER), resource("/etc/cds.yaml", &broken)]);
     assert_eq!((report.accepted, report.rejected.len()), (1, 1), "{report:?}");
-    let parts = Parts { control, registry, store };
-    Fixture { admin: Admin { parts, publisher: Rc::new(RefCell::new(publisher)) }, commands }
+    let (questions, asked) = Questions::new();
+    let bootstrap = weir_xds::read_bootstrap("node: {id: me}\nadmin: {}\n").bytes;
+    let admin = Parts { control, registry, store, bootstrap, questions };
+    Fixture { admin, publisher: Rc::new(RefCell::new(publisher)), asked: RefCell::new(Some(asked)), commands }
 }
 
 impl Fixture {
@@ -50,7 +57,16 @@ impl Fixture {
 
     fn ask(&self, method: Method, path: &str) -> (u16, String) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        paths::answer(&self.admin, &method, path, query).parts()
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut asked = self.asked.take().unwrap();
+        let reply = runtime.block_on(async {
+            tokio::select! {
+                reply = paths::answer(&self.admin, &method, path, query) => reply,
+                () = asked.answer(&self.publisher) => unreachable!("the fixture can ask"),
+            }
+        });
+        self.asked.replace(Some(asked));
+        reply.parts()
     }
 
     fn json(&self, path: &str) -> Value {
@@ -63,7 +79,7 @@ impl Fixture {
 #[test]
 fn readiness_says_what_is_missing() {
     let fixture = fixture();
-    let control = &fixture.admin.parts.control;
+    let control = &fixture.admin.control;
     let (status, body) = fixture.get("/ready");
     assert_eq!((status, body.lines().next()), (503, Some("PRE_INITIALIZING")));
     control.unblock("start");
@@ -89,10 +105,16 @@ fn what_changes_something_needs_post() {
     for path in ["/drain_listeners?graceful", "/reopen_logs", "/quitquitquit"] {
         assert_eq!(fixture.post(path), (200, "OK\n".to_owned()), "{path}");
     }
-    for command in [Command::DrainListeners, Command::ReopenLogs, Command::Quit] {
+    let graceful = Drain { graceful: true, ..Drain::default() };
+    for command in [Command::DrainListeners(graceful), Command::ReopenLogs, Command::Quit] {
         assert_eq!(fixture.commands.try_recv(), Ok(command));
     }
-    assert_eq!(fixture.post("/drain_listeners?inboundonly").0, 400);
+    assert_eq!(fixture.post("/drain_listeners?skip_exit").0, 200);
+    let announce = Drain { graceful: true, skip_exit: true, ..Drain::default() };
+    assert_eq!(fixture.commands.try_recv(), Ok(Command::DrainListeners(announce)));
+    assert_eq!(fixture.post("/drain_listeners?inboundonly").0, 200);
+    let inbound = Drain { inbound_only: true, ..Drain::default() };
+    assert_eq!(fixture.commands.try_recv(), Ok(Command::DrainListeners(inbound)));
     let (status, body) = fixture.get("/nope");
     assert!(status == 404 && body.starts_with("invalid path. admin commands are:\n"));
 }
@@ -102,7 +124,7 @@ fn the_log_level_can_be_changed() {
     let fixture = fixture();
     assert_eq!(fixture.post("/logging"), (200, "active loggers:\n  weir: info\n".to_owned()));
     assert_eq!(fixture.post("/logging?level=debug"), (200, "active loggers:\n  weir: debug\n".to_owned()));
-    assert_eq!(fixture.admin.parts.control.log().level(), Level::Debug);
+    assert_eq!(fixture.admin.control.log().level(), Level::Debug);
     assert_eq!(fixture.post("/logging?level=loud").0, 400);
     assert_eq!(fixture.post("/logging?http=debug").0, 400);
 }
@@ -140,11 +162,23 @@ fn the_configuration_is_shown_with_what_was_refused() {
     let refused = &clusters["dynamic_active_clusters"][0]["error_state"];
     assert_eq!(refused["failed_configuration"]["name"], "broken");
     assert!(refused["details"].as_str().unwrap().contains("nowhere.example"), "{refused}");
-    let one = fixture.json("/config_dump?resource=static_clusters&name_regex=^u");
+    let one = fixture.json("/config_dump?resource=static_clusters&name_regex=u.");
     assert_eq!(one["configs"][0]["@type"], "type.googleapis.com/envoy.admin.v3.ClustersConfigDump.StaticCluster");
-    assert_eq!(fixture.json("/config_dump?resource=static_clusters&name_regex=^x"), serde_json::json!({}));
+    assert_eq!(fixture.json("/config_dump?resource=static_clusters&name_regex=u"), serde_json::json!({}));
     assert_eq!(fixture.get("/config_dump?resource=nope").0, 404);
-    assert_eq!(fixture.get("/config_dump?mask=a").0, 400);
+    let bootstrap = &dump["configs"][0];
+    assert_eq!(bootstrap["@type"], "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump");
+    assert_eq!(bootstrap["bootstrap"]["node"]["id"], "me");
+    let masked = fixture.json("/config_dump?mask=bootstrap.node");
+    assert_eq!(masked["configs"].as_array().unwrap().len(), 1);
+    assert_eq!(masked["configs"][0]["bootstrap"], serde_json::json!({"node": {"id": "me"}}));
+    let named = fixture.json("/config_dump?resource=static_clusters&mask=cluster.name");
+    assert_eq!(named["configs"][0]["cluster"]["name"], "up");
+    assert_eq!(named["configs"][0]["cluster"].as_object().unwrap().len(), 2);
+    assert_eq!(fixture.get("/config_dump?resource=static_clusters&mask=cluster.nope").0, 400);
+    assert_eq!(fixture.get("/config_dump?resource=bootstrap").0, 400);
+    assert_eq!(fixture.get("/config_dump?mask=nope").0, 400);
+    assert_eq!(fixture.json("/config_dump?resource=dynamic_warming_clusters"), serde_json::json!({}));
 }
 
 #[test]
@@ -169,7 +203,7 @@ fn clusters_and_listeners() {
     assert_eq!(host["health_status"]["eds_health_status"], "HEALTHY");
 
     let address: SocketAddr = "127.0.0.1:8080".parse().unwrap();
-    fixture.admin.parts.control.set_listening("main", Some(Listening { address }));
+    fixture.admin.control.set_listening("main", Some(Listening { address }));
     assert_eq!(fixture.get("/listeners"), (200, "main::127.0.0.1:8080\n".to_owned()));
     assert_eq!(fixture.json("/listeners?format=json")["listener_statuses"][0]["name"], "main");
     assert_eq!(fixture.json("/certs"), serde_json::json!({"certificates": []}));
@@ -184,8 +218,8 @@ fn it_is_served_over_http() {
     let Fixture { admin, .. } = fixture();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
-        let any = "127.0.0.1:0".parse().unwrap();
-        let address = start(any, admin.parts.clone(), Rc::clone(&admin.publisher)).unwrap();
+        let running = start("127.0.0.1:0".parse().unwrap(), admin.clone()).unwrap();
+        let address = running.address;
         let ask = async |request: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
@@ -199,5 +233,7 @@ fn it_is_served_over_http() {
         let answer = ask("HEAD /help HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
         assert!(answer.ends_with("\r\n\r\n") && answer.contains("content-length: "), "{answer}");
         assert!(ask("GARBAGE\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+        running.stop();
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }));
 }

@@ -38,6 +38,21 @@ pub(super) struct Listeners {
     bound: HashMap<Arc<str>, Bound>,
     /// Since when a listener waits for its routes and secrets.
     warming: HashMap<Arc<str>, Instant>,
+    /// Those that were stopped for good stay closed, whatever the next snapshot says.
+    stopped: Option<Stopped>,
+}
+
+/// Which listeners were stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    All,
+    Inbound,
+}
+
+impl Stopped {
+    fn concerns(self, listener: &Listener) -> bool {
+        self == Self::All || listener.inbound
+    }
 }
 
 struct Bound {
@@ -68,7 +83,7 @@ impl Listeners {
         self.warming.retain(|name, _| snapshot.listener(name).is_some());
         let mut again = None;
         for listener in snapshot.listeners() {
-            if self.bound.contains_key(&listener.name) {
+            if self.bound.contains_key(&listener.name) || self.stopped.is_some_and(|which| which.concerns(listener)) {
                 continue;
             }
             let what = format!("listener {}", listener.name);
@@ -94,12 +109,21 @@ impl Listeners {
         again
     }
 
-    /// Stops accepting everywhere.
-    pub(super) fn close_all(&mut self, control: &Control) {
-        for (name, bound) in self.bound.drain() {
-            let _ = bound.close.send(true);
-            control.set_listening(&name, None);
+    /// Stops accepting for good.
+    pub(super) fn stop(&mut self, which: Stopped, publisher: &Publisher, control: &Control) {
+        if self.stopped != Some(Stopped::All) {
+            self.stopped = Some(which);
         }
+        let snapshot = publisher.store().load();
+        self.bound.retain(|name, bound| {
+            // One that is gone from the snapshot was closed with it.
+            let stays = snapshot.listener(name).is_some_and(|listener| !which.concerns(listener));
+            if !stays {
+                let _ = bound.close.send(true);
+                control.set_listening(name, None);
+            }
+            stays
+        });
     }
 
     fn warm(&mut self, listener: &Arc<Listener>, publisher: &Publisher) -> Warm {

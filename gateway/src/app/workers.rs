@@ -32,7 +32,14 @@ pub(super) enum Mail {
     },
     /// There is a new snapshot: let the old one go.
     Snapshot,
-    /// End connections after the request they serve.
+    /// Announce the end of connections in answers, and go on.
+    Announce {
+        /// Only on listeners of inbound traffic.
+        inbound_only: bool,
+        /// After this time every answer says so.
+        over: Duration,
+    },
+    /// End connections after the request they serve, idle ones at once.
     Drain,
     /// End now.
     Stop,
@@ -124,6 +131,7 @@ async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail
                 Err(error) => tracing::error!(listener = &*name, "cannot listen on worker {}: {error}", worker.index),
             },
             Some(Mail::Snapshot) => worker.refresh(),
+            Some(Mail::Announce { inbound_only, over }) => worker.announce_end(inbound_only, over),
             Some(Mail::Drain) => worker.begin_drain(),
             Some(Mail::Stop) | None => break,
         }

@@ -40,7 +40,7 @@ pub(super) struct Run {
     /// File that the address of the admin interface is written to, for an admin on port 0
     #[arg(long, value_name = "FILE")]
     admin_address_path: Option<PathBuf>,
-    /// How long connections may go on after SIGTERM
+    /// How long connections may go on after SIGTERM, and listeners after /drain_listeners?graceful
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     drain_time_s: u64,
     /// Id of this node, instead of the bootstrap's
@@ -68,6 +68,7 @@ impl Run {
         let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config) };
         let settings = Settings {
             node: node(&bootstrap, self.service_cluster, self.service_node),
+            bootstrap: bootstrap.bytes.clone(),
             sources: config.sources(bootstrap),
             concurrency: self.concurrency.map_or_else(cores, usize::from),
             log: log::start(self.log_level, self.log_format),

@@ -441,6 +441,8 @@ impl Publisher {
         next.version += 1;
         if changed.clusters {
             next.clusters = self.table.clone();
+            let of_bootstrap = self.clusters.entries().filter(|(_, entry)| *entry.source == *STATIC);
+            next.static_clusters = Arc::new(of_bootstrap.map(|(name, _)| Arc::clone(name)).collect());
         }
         if changed.routes {
             let all = self.routes.all().map(|(name, good)| (Arc::clone(name), Arc::clone(&good.value)));

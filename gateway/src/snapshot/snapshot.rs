@@ -1,6 +1,6 @@
 //! One state of the whole configuration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compile::filter::PerRoute;
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub version: u64,
     /// The clusters by name.
     pub clusters: ClusterTable,
+    /// Names of the clusters that stand in the bootstrap.
+    pub(super) static_clusters: Arc<HashSet<Arc<str>>>,
     pub(super) listeners: Arc<BTreeMap<Arc<str>, Arc<Listener>>>,
     pub(super) routes: Arc<HashMap<Arc<str>, Arc<RouteConfig>>>,
 }
@@ -26,6 +28,11 @@ impl Snapshot {
     /// The listener of that name.
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.listeners.get(name)
+    }
+
+    /// Whether the cluster of that name stands in the bootstrap, and does not come from a source.
+    pub fn is_static_cluster(&self, name: &str) -> bool {
+        self.static_clusters.contains(name)
     }
 
     /// All listeners in the order of their names.

@@ -20,7 +20,7 @@ use crate::{
 pub struct Bootstrap {
     /// All but the static resources.
     pub proto: pb::bootstrap::Bootstrap,
-    /// The same in its wire form.
+    /// The whole of it in its wire form.
     pub bytes: Bytes,
     /// Static listeners, clusters and secrets in the order of the text.
     pub resources: Vec<Resource>,
@@ -93,7 +93,7 @@ pub fn read_bootstrap(text: &str) -> Bootstrap {
         problems.push(Problem { path: String::new(), line: None, reason: format!("malformed bootstrap: {e}") });
         pb::bootstrap::Bootstrap::default()
     });
-    Bootstrap { proto, bytes: rest.into(), resources, problems }
+    Bootstrap { proto, bytes, resources, problems }
 }
 
 /// Reads one resource from YAML or JSON: its message itself, without `@type`.

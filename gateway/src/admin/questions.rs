@@ -1,0 +1,40 @@
+//! What the admin asks of the thread that owns the publisher.
+
+use std::cell::RefCell;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::snapshot::{DumpEntry, Publisher};
+
+/// Where to ask; cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Questions(mpsc::UnboundedSender<oneshot::Sender<Vec<DumpEntry>>>);
+
+/// What was asked.
+#[derive(Debug)]
+pub struct Asked(mpsc::UnboundedReceiver<oneshot::Sender<Vec<DumpEntry>>>);
+
+impl Questions {
+    /// Both ends.
+    pub fn new() -> (Self, Asked) {
+        let (ask, asked) = mpsc::unbounded_channel();
+        (Self(ask), Asked(asked))
+    }
+
+    /// All resources as they came; waits while the publisher is busy. `None` if the gateway is ending.
+    pub(super) async fn dump(&self) -> Option<Vec<DumpEntry>> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(tell).ok()?;
+        told.await.ok()
+    }
+}
+
+impl Asked {
+    /// Answers, on the publisher's thread, for as long as it is polled.
+    pub async fn answer(&mut self, publisher: &RefCell<Publisher>) {
+        while let Some(tell) = self.0.recv().await {
+            // Who asked may have hung up.
+            let _ = tell.send(publisher.borrow().dump());
+        }
+    }
+}
