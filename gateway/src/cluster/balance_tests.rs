@@ -235,6 +235,6 @@ fn overload_is_shed_by_share() {
     let assignment = Assignment { hosts: vec![healthy(1, 1)], drop_per_million: 250_000, ..Assignment::default() };
     let cluster = make(ClusterConfig::new("c"), 0, assignment, None);
     let worker = WorkerClusters::seeded(1, 13);
-    let shed = (0..10_000).filter(|_| cluster.endpoints.sheds(worker.random())).count();
+    let shed = (0..10_000).filter(|_| cluster.endpoints.sheds(|| worker.random())).count();
     assert!((2_300..2_700).contains(&shed), "{shed}");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{RoutingPriority, Thresholds};
+use crate::telemetry::metrics::{Scope, names};
 use crate::tls::UpstreamTls;
 
 /// What a cluster is, apart from its endpoints. Shared by all versions of the cluster that differ in endpoints only.
@@ -30,6 +31,8 @@ pub struct ClusterConfig {
     pub max_connections_per_endpoint: [u32; 2],
     /// TLS towards its endpoints; `None` for cleartext.
     pub tls: Option<Arc<UpstreamTls>>,
+    /// Where its handshakes are counted; there if `tls` is.
+    pub ssl: Option<Scope<names::ClusterSsl>>,
     /// Options of its sockets.
     pub socket: SocketOptions,
     /// HTTP towards its endpoints.
@@ -51,6 +54,7 @@ impl ClusterConfig {
             breakers: [Thresholds::default(), Thresholds::default()],
             max_connections_per_endpoint: [u32::MAX; 2],
             tls: None,
+            ssl: None,
             socket: SocketOptions::default(),
             http: HttpOptions::default(),
         }

@@ -237,10 +237,15 @@ impl EndpointSet {
         self.hosts.iter().filter(|host| host.health == health).count()
     }
 
-    /// Whether this request is to be shed by `policy.drop_overloads`; `random` is any random number. Asked once per
+    /// Whether this request is to be shed by `policy.drop_overloads`; `random` gives any random number. Asked once per
     /// request, before an endpoint is picked.
-    pub fn sheds(&self, random: u64) -> bool {
-        self.drop_per_million > 0 && random % 1_000_000 < u64::from(self.drop_per_million)
+    pub fn sheds(&self, random: impl FnOnce() -> u64) -> bool {
+        self.drop_per_million > 0 && random() % 1_000_000 < u64::from(self.drop_per_million)
+    }
+
+    /// Whether every request is to be shed.
+    pub fn sheds_all(&self) -> bool {
+        self.drop_per_million >= 1_000_000
     }
 
     /// The priority an endpoint is in.

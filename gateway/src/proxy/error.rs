@@ -4,6 +4,9 @@ use crate::filter::LocalReply;
 use crate::http::h1::{BodyError, HeadError};
 use crate::telemetry::ResponseFlags;
 
+/// How the body of an answer begins that says why a try failed.
+pub(super) const RESET: &str = "upstream connect error or disconnect/reset before headers. ";
+
 /// Why the gateway answers by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -47,6 +50,8 @@ pub(crate) enum Cause {
     ConnectTimeout,
     /// The cluster's endpoints asked for less (`drop_overloads`).
     DropOverload,
+    /// They asked for nothing at all.
+    UnconditionalDropOverload,
     /// The endpoint ended the connection before it had answered.
     UpstreamClosed,
     /// The endpoint broke the protocol.
@@ -55,6 +60,10 @@ pub(crate) enum Cause {
     UpstreamTimeout,
     /// One try took too long.
     PerTryTimeout,
+    /// The endpoint was silent for too long.
+    PerTryIdleTimeout,
+    /// The try lived for too long (the cluster's `max_stream_duration`); says whether the request had come whole.
+    UpstreamStreamDuration(bool),
     /// The route configuration has not come yet or is gone.
     NoRouteConfiguration,
 }
@@ -63,7 +72,6 @@ impl Cause {
     /// Status, flags, details and body as Envoy gives them.
     pub(crate) fn reply(&self) -> (ResponseFlags, LocalReply) {
         use ResponseFlags as F;
-        const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
         let (flags, status, details, body): (F, u16, &'static str, String) = match self {
             Self::Malformed(error) => {
                 (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status))
@@ -97,10 +105,10 @@ impl Cause {
                 F::UPSTREAM_OVERFLOW,
                 503,
                 "upstream_reset_before_response_started{overflow}",
-                format!("{RESET}overflow"),
+                format!("{RESET}reset reason: overflow"),
             ),
             Self::ConnectFailure(reason) => {
-                let body = format!("{RESET}remote connection failure");
+                let body = format!("{RESET}reset reason: remote connection failure");
                 let details = format!(
                     "upstream_reset_before_response_started{{remote_connection_failure|{}}}",
                     reason.replace(' ', "_")
@@ -111,20 +119,26 @@ impl Cause {
                 F::UPSTREAM_CONNECTION_FAILURE,
                 503,
                 "upstream_reset_before_response_started{connection_timeout}",
-                format!("{RESET}connection timeout"),
+                format!("{RESET}reset reason: connection timeout"),
             ),
-            Self::DropOverload => (F::NONE, 503, "drop_overload", "drop overload".into()),
+            Self::DropOverload => (F::DROP_OVERLOAD, 503, "drop_overload", "drop overload".into()),
+            Self::UnconditionalDropOverload => (
+                F::UNCONDITIONAL_DROP_OVERLOAD,
+                503,
+                "unconditional_drop_overload",
+                "unconditional drop overload".into(),
+            ),
             Self::UpstreamClosed => (
                 F::UPSTREAM_CONNECTION_TERMINATION,
                 503,
                 "upstream_reset_before_response_started{connection_termination}",
-                format!("{RESET}connection termination"),
+                format!("{RESET}reset reason: connection termination"),
             ),
             Self::UpstreamProtocol => (
                 F::UPSTREAM_PROTOCOL_ERROR,
                 502,
                 "upstream_reset_before_response_started{protocol_error}",
-                format!("{RESET}protocol error"),
+                format!("{RESET}reset reason: protocol error"),
             ),
             Self::UpstreamTimeout => {
                 (F::UPSTREAM_REQUEST_TIMEOUT, 504, "response_timeout", "upstream request timeout".into())
@@ -132,10 +146,22 @@ impl Cause {
             Self::PerTryTimeout => {
                 (F::UPSTREAM_REQUEST_TIMEOUT, 504, "upstream_per_try_timeout", "upstream request timeout".into())
             }
+            Self::PerTryIdleTimeout => {
+                (F::UPSTREAM_REQUEST_TIMEOUT, 504, "upstream_per_try_idle_timeout", "upstream request timeout".into())
+            }
+            Self::UpstreamStreamDuration(complete) => (
+                F::UPSTREAM_MAX_STREAM_DURATION,
+                if *complete { 504 } else { 408 },
+                "upstream_max_stream_duration_reached",
+                "upstream max stream duration reached".into(),
+            ),
         };
         let mut reply = LocalReply::new(status, body, details);
-        if matches!(self, Self::Overflow | Self::DropOverload) {
-            reply.headers.append("x-envoy-overloaded", "true");
+        match self {
+            Self::Overflow => reply.headers.append("x-envoy-overloaded", "true"),
+            Self::DropOverload => reply.headers.append("x-envoy-drop-overload", "true"),
+            Self::UnconditionalDropOverload => reply.headers.append("x-envoy-unconditional-drop-overload", "true"),
+            _ => {}
         }
         (flags, reply)
     }

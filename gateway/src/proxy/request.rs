@@ -14,7 +14,7 @@ use super::alarm::{Alarm, due, earlier};
 use super::connection::{ConnectionContext, Serving};
 use super::downstream::{Downstream, DownstreamError};
 use super::error::Cause;
-use super::router::{Event, Router};
+use super::router::{self, Event, Router};
 use super::{log, prepare, response};
 use crate::filter::chain::{Chain, Direction, Out};
 use crate::filter::{LocalReply, Stream};
@@ -418,7 +418,10 @@ impl Request {
                 if matches!(cause, Cause::NoCluster(_)) {
                     self.metrics().inc(http::NO_CLUSTER);
                 }
-                self.answer_cause(&cause);
+                let show = matched.host.include_attempt_count_in_response;
+                let attempts = show.then(|| self.stream.get().info.attempts);
+                let (flags, reply) = router::refusal(&cause, envoy_headers, attempts);
+                self.answer(flags, reply);
             }
         }
     }
@@ -468,10 +471,7 @@ impl Request {
                     self.chain.response_trailers();
                 }
             }
-            Event::Failed(cause) => {
-                let (flags, reply) = cause.reply();
-                self.fail(flags, reply, down);
-            }
+            Event::Failed(flags, reply) => self.fail(flags, *reply, down),
         }
         self.take_out(down);
     }

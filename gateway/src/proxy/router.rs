@@ -1,6 +1,11 @@
 //! A request's way to its cluster: an endpoint is chosen, a connection taken, the exchange driven, tried again where the
 //! route says so.
 
+mod account;
+mod failure;
+mod instructions;
+mod limits;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,21 +17,22 @@ use smallvec::SmallVec;
 use super::alarm::{due, earlier};
 use super::error::Cause;
 use super::worker::Worker;
-use crate::cluster::{BreakerKind, Cluster, Endpoint, NoEndpoint, Permit, Pick, RoutingPriority};
-use crate::filter::Stream;
+use crate::cluster::{Cluster, Endpoint, NoEndpoint, Permit, Pick, RoutingPriority};
+use crate::filter::{LocalReply, Stream};
 use crate::http::h1::{BodyEvent, HeadLimits};
-use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead};
-use crate::route::retry::Failure;
+use crate::http::{BodyBuf, HeaderMap, ResponseHead};
 use crate::route::rewrite::rewrite_authority;
 use crate::route::{Action, Forward, HostRewrite, Matched, Priority, RetryPolicy};
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::ConnectionManager;
-use crate::telemetry::metrics::Chunk;
-use crate::telemetry::metrics::names::{self, cluster as metric};
+use crate::telemetry::metrics::names::cluster as metric;
 use crate::telemetry::{Details, ResponseFlags};
 use crate::upstream::h1::{Exchange, ExchangeError, Head};
 use crate::upstream::{Acquire, Lease, UpstreamError};
+
+pub(super) use self::failure::refusal;
+use self::limits::TryLimits;
 
 /// What a router has to tell.
 pub(super) enum Event {
@@ -40,8 +46,8 @@ pub(super) enum Event {
     Data(Bytes, bool),
     /// The response's trailers.
     Trailers(HeaderMap),
-    /// There is no (whole) response.
-    Failed(Cause),
+    /// There is no (whole) response; this is what the gateway answers instead.
+    Failed(ResponseFlags, Box<LocalReply>),
 }
 
 /// The upstream side of one request.
@@ -60,23 +66,32 @@ pub(super) struct Router {
     tried: SmallVec<[Arc<Endpoint>; 1]>,
     timeout: Option<Duration>,
     timeout_at: Option<Instant>,
-    try_timeout_at: Option<Instant>,
+    try_limits: Option<Box<TryLimits>>,
+    /// The next of `try_limits`.
+    try_limit_at: Option<Instant>,
     /// A deadline has passed; [`Router::poll`] sees which.
     rang: bool,
+    /// The answer has begun: no more retries.
     responding: bool,
-    limits: HeadLimits,
+    /// An interim answer came.
+    interim: bool,
+    /// The request came from inside, which counts its answer apart.
+    internal: bool,
+    /// The answer is gRPC's: its trailers say whether it is good.
+    grpc_open: bool,
+    head_limits: HeadLimits,
     count_attempts: bool,
     show_attempts: bool,
     envoy_headers: bool,
     rewrite_to_endpoint: bool,
     append_forwarded_host: bool,
-    started: Instant,
+    late_is_empty: bool,
 }
 
 /// What the current try does.
 enum Attempt {
     /// A connection is being made, or waited for.
-    Connecting(Pin<Box<dyn Future<Output = Result<Lease, UpstreamError>>>>),
+    Connecting(Arc<Endpoint>, Pin<Box<dyn Future<Output = Result<Lease, UpstreamError>>>>),
     /// The exchange is under way.
     Active(Box<Active>),
     /// Until the next try.
@@ -109,13 +124,20 @@ impl Router {
     ) -> Result<Self, Cause> {
         let Action::Forward(forward) = &matched.route.action else { return Err(Cause::NoRoute) };
         let found = matched.cluster_name().and_then(|name| snapshot.clusters.find(name));
-        let Some(cluster) = found else { return Err(Cause::NoCluster(forward.cluster_not_found_status)) };
-        let envoy_headers = !manager.suppress_envoy_headers;
+        let Some(cluster) = found else {
+            stream.edit().info.cluster = None;
+            return Err(Cause::NoCluster(forward.cluster_not_found_status));
+        };
         stream.edit().info.cluster = Some(Arc::clone(cluster.name()));
-        let retry = finish_head(stream, matched, forward, envoy_headers);
+        if cluster.endpoints.sheds(|| worker.clusters.random()) {
+            account::refused(cluster, worker, stream);
+            let all = cluster.endpoints.sheds_all();
+            return Err(if all { Cause::UnconditionalDropOverload } else { Cause::DropOverload });
+        }
         let config = &cluster.config;
+        let envoy_headers = !manager.suppress_envoy_headers;
+        let plan = finish_head(stream, matched, forward, config.http.max_stream_duration, envoy_headers);
         let limit = matched.route.retry_buffer_limit.map_or(manager.buffer_limit, |limit| limit as usize);
-        let now = Instant::now();
         let mut router = Self {
             cluster: Arc::clone(cluster),
             priority: match forward.priority {
@@ -124,23 +146,27 @@ impl Router {
             },
             attempt: Attempt::Done,
             unsent: BodyBuf::new(),
-            replay: if retry.is_some() && !end {
+            replay: if plan.retry.is_some() && !end {
                 Replay::Keep { pieces: Vec::new(), len: 0, limit }
             } else {
                 Replay::Off
             },
             ended: end,
             trailers: None,
-            retry,
+            retry: plan.retry,
             retries: 0,
             retry_permit: None,
             tried: SmallVec::new(),
-            timeout: forward.timeout,
-            timeout_at: if end { due(now, forward.timeout) } else { None },
-            try_timeout_at: None,
+            timeout: plan.timeout,
+            timeout_at: if end { due(Instant::now(), plan.timeout) } else { None },
+            try_limits: plan.try_limits,
+            try_limit_at: None,
             rang: false,
             responding: false,
-            limits: HeadLimits {
+            interim: false,
+            internal: false,
+            grpc_open: false,
+            head_limits: HeadLimits {
                 bytes: config.http.max_response_headers_kb as usize * 1024,
                 fields: config.http.max_headers_count as usize,
             },
@@ -149,7 +175,7 @@ impl Router {
             envoy_headers,
             append_forwarded_host: forward.append_x_forwarded_host,
             rewrite_to_endpoint: matches!(forward.host_rewrite, HostRewrite::Endpoint),
-            started: now,
+            late_is_empty: plan.late_is_empty,
         };
         router.try_once(worker, stream)?;
         Ok(router)
@@ -161,8 +187,9 @@ impl Router {
             *len += pieces.len();
             if *len > *limit {
                 self.replay = Replay::Off;
-                // Beyond the limit the request can be sent once only (Envoy: retry_or_shadow_abandoned).
+                // Beyond the limit the request can be sent once only.
                 self.retry = None;
+                self.cluster.runtime.metrics().inc(metric::RETRY_OR_SHADOW_ABANDONED);
             } else {
                 kept.extend(pieces.pieces().cloned());
             }
@@ -183,7 +210,9 @@ impl Router {
         self.ended = true;
         self.trailers = trailers;
         self.timeout_at = due(now, self.timeout);
-        self.arm_try(now);
+        if matches!(self.attempt, Attempt::Active(_)) {
+            self.limit_try(|limits| limits.requested(now));
+        }
     }
 
     /// Bytes that wait for the endpoint.
@@ -201,7 +230,7 @@ impl Router {
             Attempt::Pausing(until) => Some(*until),
             _ => None,
         };
-        earlier(earlier(self.timeout_at, self.try_timeout_at), pause)
+        earlier(earlier(self.timeout_at, self.try_limit_at), pause)
     }
 
     /// Its deadline has passed.
@@ -224,10 +253,10 @@ impl Router {
         }
         match &mut self.attempt {
             Attempt::Done | Attempt::Pausing(_) => Poll::Pending,
-            Attempt::Connecting(connecting) => match connecting.as_mut().poll(task) {
+            Attempt::Connecting(_, connecting) => match connecting.as_mut().poll(task) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Ok(lease)) => {
-                    self.begin_exchange(lease, worker, stream);
+                    self.begin_exchange(lease, stream);
                     Poll::Ready(Event::Moved)
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(self.not_connected(&error, worker, stream)),
@@ -238,13 +267,11 @@ impl Router {
 
     /// The request needs it no more. A connection in the middle of something is closed.
     pub(super) fn end(self, worker: &Worker, stream: &Stream, now: Instant) {
-        let Attempt::Active(active) = self.attempt else { return };
-        stream.edit().info.upstream_rx_last = Some(now);
-        let metrics = self.cluster.runtime.metrics().chunk(worker.index);
-        if !active.exchange.response_done() {
-            metrics.inc(metric::UPSTREAM_RQ_CANCELLED);
+        match self.attempt {
+            Attempt::Active(_) => stream.edit().info.upstream_rx_last = Some(now),
+            Attempt::Connecting(..) => self.metrics(worker).inc(metric::UPSTREAM_RQ_CANCELLED),
+            Attempt::Pausing(_) | Attempt::Done => {}
         }
-        drop(active);
     }
 
     // ---- one try -------------------------------------------------------------------------------------------------
@@ -258,12 +285,10 @@ impl Router {
             reselect: retry.map_or(0, |retry| retry.host_selection_attempts),
             priority_update_frequency: retry.and_then(|retry| retry.avoid_previous_priorities).unwrap_or_default(),
         };
-        if self.cluster.endpoints.sheds(worker.clusters.random()) {
-            return Err(Cause::DropOverload);
-        }
         let picked = worker.clusters.pick(&self.cluster, &pick);
         let endpoint = picked.map_err(|_: NoEndpoint| {
             self.metrics(worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
+            account::refused(&self.cluster, worker, stream);
             // As in Envoy, choosing counts as an attempt even if there is nothing to choose.
             stream.edit().info.attempts += 1;
             Cause::NoEndpoint
@@ -284,38 +309,45 @@ impl Router {
         if self.retry.is_some() {
             self.tried.push(Arc::clone(&endpoint));
         }
-        let acquire = Acquire {
-            cluster: &self.cluster,
-            endpoint: &endpoint,
-            priority: self.priority,
-            host: &stream.get().request.authority.clone(),
-        };
+        let named = self.cluster.config.http.auto_sni;
+        let host = if named { stream.get().request.authority.clone() } else { Bytes::new() };
+        let acquire = Acquire { cluster: &self.cluster, endpoint: &endpoint, priority: self.priority, host: &host };
         match worker.pools.checkout(acquire) {
-            Ok(Some(lease)) => self.begin_exchange(lease, worker, stream),
-            Ok(None) => self.attempt = Attempt::Connecting(Box::pin(worker.pools.establish(acquire))),
-            Err(error) => return Err(cause_of(&error)),
+            Ok(Some(lease)) => self.begin_exchange(lease, stream),
+            Ok(None) => {
+                let connecting = Box::pin(worker.pools.establish(acquire));
+                self.attempt = Attempt::Connecting(endpoint, connecting);
+            }
+            Err(error) => self.attempt = Attempt::Connecting(endpoint, Box::pin(std::future::ready(Err(error)))),
         }
         Ok(())
     }
 
-    fn begin_exchange(&mut self, mut lease: Lease, worker: &Worker, stream: &Stream) {
+    fn begin_exchange(&mut self, mut lease: Lease, stream: &Stream) {
         let now = Instant::now();
-        let mut state = stream.edit();
-        state.info.upstream_local = lease.local;
-        state.info.upstream_tls = lease.tls.clone();
-        state.info.upstream_tx_first.get_or_insert(now);
-        let end = self.ended && self.unsent.is_empty() && self.trailers.is_none();
-        let exchange = Exchange::start(&mut lease.wire, &state.request, end, self.limits);
-        drop(state);
-        self.attempt = Attempt::Active(Box::new(Active { lease, exchange, flushed: false }));
-        self.arm_try(now);
-        let _ = worker;
+        {
+            let mut state = stream.edit();
+            state.info.upstream_local = lease.local;
+            state.info.upstream_tls = lease.tls.clone();
+            state.info.upstream_tx_first.get_or_insert(now);
+            let end = self.ended && self.unsent.is_empty() && self.trailers.is_none();
+            let exchange = Exchange::start(&mut lease.wire, &state.request, end, self.head_limits);
+            self.attempt = Attempt::Active(Box::new(Active { lease, exchange, flushed: false }));
+        }
+        let ended = self.ended;
+        self.limit_try(|limits| {
+            limits.connected(now);
+            if ended {
+                limits.requested(now);
+            }
+        });
     }
 
-    /// The limit of one try runs from the end of the request.
-    fn arm_try(&mut self, now: Instant) {
-        if self.ended && matches!(self.attempt, Attempt::Active(_)) {
-            self.try_timeout_at = due(now, self.retry.as_ref().and_then(|retry| retry.per_try_timeout));
+    /// Moves the limits of the try, if there are any.
+    fn limit_try(&mut self, change: impl FnOnce(&mut TryLimits)) {
+        if let Some(limits) = &mut self.try_limits {
+            change(limits);
+            self.try_limit_at = limits.next();
         }
     }
 
@@ -363,7 +395,10 @@ impl Router {
                 None => Poll::Pending,
                 Some(source) => Poll::Ready(self.broken(&ExchangeError::Io { begun: false, source }, worker, stream)),
             },
-            Poll::Ready(Ok(Head::Informational(head))) => Poll::Ready(Event::Informational(head)),
+            Poll::Ready(Ok(Head::Informational(head))) => {
+                self.informational(head.status, worker, stream);
+                Poll::Ready(Event::Informational(head))
+            }
             Poll::Ready(Ok(Head::Final { head, end })) => Poll::Ready(self.head(head, end, worker, stream, matched)),
             Poll::Ready(Err(error)) => Poll::Ready(self.broken(&error, worker, stream)),
         }
@@ -380,21 +415,19 @@ impl Router {
         matched: &Matched<'_, PerRoute>,
     ) -> Event {
         let now = Instant::now();
-        let internal = {
-            let state = stream.get();
-            state.request.headers.get("x-envoy-internal") == Some(b"true")
-        };
-        self.metrics(worker).response(head.status, internal);
-        if self.retry.as_ref().is_some_and(|retry| retry.retries_response(&head)) {
-            if self.plan_retry(worker, stream, now) {
-                return Event::Moved;
+        self.internal = account::is_internal(stream);
+        match &self.retry {
+            Some(retry) if retry.retries_response(&head) => {
+                if self.plan_retry(Some(head.status), worker, stream, now) {
+                    return Event::Moved;
+                }
             }
-        } else if self.retries > 0 {
-            self.metrics(worker).inc(metric::UPSTREAM_RQ_RETRY_SUCCESS);
+            _ => self.retried_well(worker),
         }
         self.responding = true;
-        self.retry_permit = None;
-        self.try_timeout_at = None;
+        self.retry = None;
+        self.limit_try(|limits| limits.answered(now));
+        self.count_head(&head, end, worker, stream);
         {
             let mut state = stream.edit();
             let state = &mut *state;
@@ -413,21 +446,24 @@ impl Router {
             matched.finalize_response(&mut head, &state.request, &state.info);
         }
         if end {
-            self.complete(worker, stream);
+            self.complete(None, worker, stream);
         }
         Event::Head(head, end)
     }
 
     fn body(&mut self, event: BodyEvent, worker: &Worker, stream: &Stream) -> Event {
-        let done = match &self.attempt {
-            Attempt::Active(active) => active.exchange.response_done(),
+        let done = match &mut self.attempt {
+            Attempt::Active(active) if !active.exchange.response_done() => {
+                active.lease.count_bytes();
+                false
+            }
             _ => true,
         };
         if done {
-            self.complete(worker, stream);
-        }
-        if let BodyEvent::Data(piece) = &event {
-            self.metrics(worker).add(metric::UPSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
+            let trailers = if let BodyEvent::Trailers(trailers) = &event { Some(trailers) } else { None };
+            self.complete(trailers, worker, stream);
+        } else {
+            self.limit_try(|limits| limits.moved(Instant::now()));
         }
         match event {
             BodyEvent::Data(piece) => Event::Data(piece, done),
@@ -437,157 +473,76 @@ impl Router {
     }
 
     /// The response has been read: its connection is free, if the request has been sent as well.
-    fn complete(&mut self, worker: &Worker, stream: &Stream) {
+    fn complete(&mut self, trailers: Option<&HeaderMap>, worker: &Worker, stream: &Stream) {
         let now = Instant::now();
         stream.edit().info.upstream_rx_last = Some(now);
-        let taken = now.saturating_duration_since(self.started).as_millis() as u64;
-        let metrics = self.metrics(worker);
-        metrics.record(metric::UPSTREAM_RQ_TIME, taken);
-        metrics.record(metric::EXTERNAL_UPSTREAM_RQ_TIME, taken);
+        self.count_end(trailers, now, worker, stream);
+        self.stop_clocks();
+        if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, Attempt::Done) {
+            active.give_back(now);
+        }
+    }
+
+    fn stop_clocks(&mut self) {
         self.timeout_at = None;
-        if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, Attempt::Done)
-            && active.exchange.reusable(&active.lease.wire)
-        {
-            active.lease.release(now);
-        }
-    }
-
-    // ---- what goes wrong -----------------------------------------------------------------------------------------
-
-    fn not_connected(&mut self, error: &UpstreamError, worker: &Worker, stream: &Stream) -> Event {
-        let failure = match error {
-            UpstreamError::Overflow(_) => Failure::Overflow,
-            _ => {
-                let reason = error.transport_failure().replace(' ', "_");
-                stream.edit().info.upstream_failure = Some(reason.into());
-                Failure::Connect
-            }
-        };
-        self.failed(cause_of(error), failure, worker, stream)
-    }
-
-    fn broken(&mut self, error: &ExchangeError, worker: &Worker, stream: &Stream) -> Event {
-        let metrics = self.metrics(worker);
-        let cause = match error {
-            ExchangeError::Head(_) | ExchangeError::Body(_) => {
-                metrics.inc(metric::UPSTREAM_CX_PROTOCOL_ERROR);
-                Cause::UpstreamProtocol
-            }
-            // An answer that breaks off is a broken one.
-            ExchangeError::Closed { begun: true } | ExchangeError::Io { begun: true, .. } => Cause::UpstreamProtocol,
-            ExchangeError::Closed { .. } | ExchangeError::Io { .. } => Cause::UpstreamClosed,
-        };
-        let mut head_sent = true;
-        if let Attempt::Active(active) = &mut self.attempt {
-            active.lease.closed_by_peer();
-            head_sent = active.flushed;
-        }
-        self.failed(cause, Failure::Reset { head_sent }, worker, stream)
-    }
-
-    fn timed_out(&mut self, worker: &Worker, stream: &Stream) -> Option<Event> {
-        let now = Instant::now();
-        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if passed(self.timeout_at) {
-            self.metrics(worker).inc(metric::UPSTREAM_RQ_TIMEOUT);
-            if let Some(endpoint) = self.endpoint() {
-                endpoint.stats.rq_timeout.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-            self.retry = None;
-            return Some(self.failed(Cause::UpstreamTimeout, Failure::Overflow, worker, stream));
-        }
-        if passed(self.try_timeout_at) {
-            self.metrics(worker).inc(metric::UPSTREAM_RQ_PER_TRY_TIMEOUT);
-            return Some(self.failed(Cause::PerTryTimeout, Failure::Reset { head_sent: true }, worker, stream));
-        }
-        if matches!(self.attempt, Attempt::Pausing(until) if until <= now) {
-            return Some(match self.try_once(worker, stream) {
-                Ok(()) => Event::Moved,
-                Err(cause) => Event::Failed(cause),
-            });
-        }
-        None
-    }
-
-    /// Another try, or the end.
-    fn failed(&mut self, cause: Cause, failure: Failure, worker: &Worker, stream: &Stream) -> Event {
-        let again = !self.responding && self.retry.as_ref().is_some_and(|retry| retry.retries_failure(failure));
-        if again && self.plan_retry(worker, stream, Instant::now()) {
-            return Event::Moved;
-        }
-        self.attempt = Attempt::Done;
-        self.timeout_at = None;
-        self.try_timeout_at = None;
-        Event::Failed(cause)
-    }
-
-    /// Plans another try if the policy, the budget and the body allow one.
-    fn plan_retry(&mut self, worker: &Worker, stream: &Stream, now: Instant) -> bool {
-        let Some(retry) = self.retry.clone() else { return false };
-        let metrics = self.metrics(worker);
-        if self.retries >= retry.retries {
-            metrics.inc(metric::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
-            stream.edit().info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
-            return false;
-        }
-        let Some(permit) = self.cluster.permit(BreakerKind::Retries, self.priority) else {
-            metrics.inc(metric::UPSTREAM_RQ_RETRY_OVERFLOW);
-            stream.edit().info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
-            return false;
-        };
-        metrics.inc(metric::UPSTREAM_RQ_RETRY);
-        metrics.inc(metric::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
-        self.retry_permit = Some(permit);
-        self.retries += 1;
-        self.unsent = BodyBuf::new();
-        if let Replay::Keep { pieces, .. } = &self.replay {
-            pieces.iter().for_each(|piece| self.unsent.push(piece.clone()));
-        }
-        self.try_timeout_at = None;
-        self.attempt = Attempt::Pausing(now + retry.back_off.pause(self.retries, worker.clusters.random()));
-        true
-    }
-
-    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        match &self.attempt {
-            Attempt::Active(active) => Some(active.lease.endpoint()),
-            _ => None,
-        }
-    }
-
-    fn metrics(&self, worker: &Worker) -> Chunk<'_, names::Cluster> {
-        self.cluster.runtime.metrics().chunk(worker.index)
+        self.try_limits = None;
+        self.try_limit_at = None;
     }
 }
 
-/// The head as the endpoint gets it: header operations, rewrites, the router's own fields. Returns the retry policy if it
-/// holds for this request.
+impl Active {
+    /// The exchange is over: its connection may carry another, or is closed.
+    fn give_back(self, now: Instant) {
+        if self.exchange.reusable(&self.lease.wire) {
+            self.lease.release(now);
+        } else if self.exchange.is_done() {
+            self.lease.retire(self.exchange.closed());
+        }
+    }
+}
+
+/// What [`Router::start`] learns while it finishes the head.
+struct Plan {
+    retry: Option<Arc<RetryPolicy>>,
+    timeout: Option<Duration>,
+    try_limits: Option<Box<TryLimits>>,
+    late_is_empty: bool,
+}
+
+/// The head as the endpoint gets it: header operations, rewrites, the router's own fields. What the request asks of the
+/// router is taken out, in Envoy's order: time before the route's header operations, retries after them.
 fn finish_head(
     stream: &Stream,
     matched: &Matched<'_, PerRoute>,
     forward: &Forward<PerRoute>,
+    life: Option<Duration>,
     envoy_headers: bool,
-) -> Option<Arc<RetryPolicy>> {
+) -> Plan {
     let mut state = stream.edit();
     let state = &mut *state;
-    let retry = forward.retry.clone().filter(|retry| retry.applies_to(&state.request));
-    if envoy_headers && let Some(timeout) = forward.timeout {
-        let limit =
-            retry.as_ref().and_then(|retry| retry.per_try_timeout).map_or(timeout, |per_try| per_try.min(timeout));
-        state
-            .request
-            .headers
-            .set("x-envoy-expected-rq-timeout-ms", itoa::Buffer::new().format(limit.as_millis() as u64));
+    let head = &mut state.request;
+    let asks = instructions::any(&head.headers);
+    let asked = if asks { instructions::take_time(&mut head.headers) } else { instructions::Time::default() };
+    let timeout = match asked.whole {
+        Some(whole) => Some(whole).filter(|whole| !whole.is_zero()),
+        None => forward.timeout,
+    };
+    let policy = forward.retry.as_ref();
+    let per_try = asked.per_try.or_else(|| policy.and_then(|policy| policy.per_try_timeout));
+    let per_try = per_try.filter(|limit| !limit.is_zero() && timeout.is_none_or(|timeout| *limit < timeout));
+    if envoy_headers && let Some(limit) = per_try.or(timeout) {
+        head.headers.set("x-envoy-expected-rq-timeout-ms", itoa::Buffer::new().format(limit.as_millis() as u64));
     }
-    let head: &mut RequestHead = &mut state.request;
     matched.finalize_request(head, &state.info, envoy_headers);
-    retry
-}
-
-fn cause_of(error: &UpstreamError) -> Cause {
-    match error {
-        UpstreamError::Overflow(_) => Cause::Overflow,
-        UpstreamError::Timeout => Cause::ConnectTimeout,
-        UpstreamError::Connect { reason } | UpstreamError::Tls { reason } => Cause::ConnectFailure(reason.clone()),
+    let retry = if asks || matched.edits_request() {
+        instructions::take_retries(&mut head.headers, policy)
+    } else {
+        policy.cloned()
+    };
+    Plan {
+        retry: retry.filter(|retry| retry.applies_to(head)),
+        timeout,
+        try_limits: TryLimits::new(per_try, policy.and_then(|policy| policy.per_try_idle_timeout), asked.life.or(life)),
+        late_is_empty: asked.late_is_empty,
     }
 }

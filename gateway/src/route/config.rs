@@ -220,6 +220,12 @@ impl<'a, P> Matched<'a, P> {
         }
     }
 
+    /// Whether [`Self::finalize_request`] may add or remove fields of the request.
+    pub fn edits_request(&self) -> bool {
+        let levels = [&self.route.request_headers, &self.host.request_headers, &self.config.request_headers];
+        levels.iter().any(|ops| !ops.is_empty()) || self.cluster.is_some()
+    }
+
     /// Header operations before a response goes to the client: the upstream's, a redirect or a direct response, and
     /// answers of the router.
     pub fn finalize_response(&self, head: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {

@@ -65,6 +65,12 @@ impl RetryOn {
     /// `grpc-status: 14` in the head.
     pub const GRPC_UNAVAILABLE: Self = Self(1 << 15);
 
+    const GRPC: Self = Self::GRPC_CANCELLED
+        .with(Self::GRPC_DEADLINE_EXCEEDED)
+        .with(Self::GRPC_INTERNAL)
+        .with(Self::GRPC_RESOURCE_EXHAUSTED)
+        .with(Self::GRPC_UNAVAILABLE);
+
     const GRPC_BY_STATUS: [(&'static [u8], Self); 5] = [
         (b"1", Self::GRPC_CANCELLED),
         (b"4", Self::GRPC_DEADLINE_EXCEEDED),
@@ -90,6 +96,18 @@ impl RetryOn {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The reasons that a response's `grpc-status` gives.
+    #[must_use]
+    pub const fn only_grpc(self) -> Self {
+        Self(self.0 & Self::GRPC.0)
+    }
+
+    /// The other reasons.
+    #[must_use]
+    pub const fn without_grpc(self) -> Self {
+        Self(self.0 & !Self::GRPC.0)
     }
 
     /// Whether there is one of those reasons among these.

@@ -34,6 +34,8 @@ flags! {
     15 UPSTREAM_MAX_STREAM_DURATION "UMSDR" "UpstreamMaxStreamDurationReached" "The upstream stream lived for longer than allowed.";
     16 OVERLOAD_MANAGER "OM" "OverloadManagerTerminated" "Shed under overload.";
     17 DOWNSTREAM_REMOTE_RESET "DR" "DownstreamRemoteReset" "The client reset the stream.";
+    18 DROP_OVERLOAD "DO" "DropOverload" "Shed because the cluster's endpoints ask for less.";
+    19 UNCONDITIONAL_DROP_OVERLOAD "UDO" "UnconditionalDropOverload" "Shed because the cluster's endpoints ask for nothing.";
 }
 
 impl ResponseFlags {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::secret::SecretError;
+use super::validation::Refused;
 
 /// Why a TLS connection did not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,35 @@ impl TlsError {
             other => other.to_string().replace(char::is_whitespace, "_"),
         };
         format!("TLS_error:|{what}:TLS_error_end")
+    }
+}
+
+/// What of a peer's certificate was not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// Its chain, or the certificate itself.
+    Chain,
+    /// Its names.
+    Name,
+    /// Its hash, or that of its key.
+    Hash,
+}
+
+impl TlsError {
+    /// What of the peer's certificate was not good, if that is the reason.
+    pub fn unverified(&self) -> Option<Unverified> {
+        match self {
+            Self::Resumption(_) => Some(Unverified::Chain),
+            Self::Rustls(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {
+                Some(match other.0.downcast_ref() {
+                    Some(Refused::NotTheName | Refused::NoName) => Unverified::Name,
+                    Some(Refused::NotListed) => Unverified::Hash,
+                    None => Unverified::Chain,
+                })
+            }
+            Self::Rustls(rustls::Error::InvalidCertificate(_)) => Some(Unverified::Chain),
+            _ => None,
+        }
     }
 }
 

@@ -30,6 +30,14 @@ impl Io {
         if peeked.is_empty() { Self::Tcp(tcp) } else { Self::Replay(Box::new(Replay { peeked, tcp })) }
     }
 
+    /// Whether the handshake went on with an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            Self::Tcp(_) | Self::Replay(_) => false,
+        }
+    }
+
     /// Waits until a read is worth trying, without a buffer: for idle connections. May return although the next read
     /// finds nothing yet (a TLS record that is incomplete or carries no data).
     pub async fn readable(&self) -> io::Result<()> {

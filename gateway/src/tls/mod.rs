@@ -23,7 +23,7 @@ mod tests;
 
 pub use client_hello::{ClientHello, Inspection};
 pub use downstream::{DownstreamParams, DownstreamTls};
-pub use error::TlsError;
+pub use error::{TlsError, Unverified};
 pub use io::Io;
 pub use secret::{Secret, SecretSlot, SecretSource, Secrets};
 pub use ticket::TicketStore;

@@ -228,16 +228,16 @@ impl Validation {
         let certificate = certificate::parse(leaf).map_err(|_| Error::from(CertificateError::BadEncoding))?;
         let names = certificate::alt_names(&certificate);
         if expected.is_some_and(|name| !is_for(&names, name)) {
-            return Err(refusal("its alternative names do not have the name that was asked for"));
+            return Err(Refused::NotTheName.into());
         }
         if !self.names.is_empty() && !self.names.iter().any(|matcher| matcher.matches(&names)) {
-            return Err(refusal("no alternative name matches"));
+            return Err(Refused::NoName.into());
         }
         if pinned
             && !self.spki.contains(&certificate::spki_pin(&certificate))
             && !self.hashes.contains(&certificate::hex(&Sha256::digest(leaf)))
         {
-            return Err(refusal("neither its hash nor that of its key is listed"));
+            return Err(Refused::NotListed.into());
         }
         Ok(())
     }
@@ -326,11 +326,21 @@ fn covers(pattern: &str, host: &str) -> bool {
     !label.is_empty() && parent.contains('.') && parent.eq_ignore_ascii_case(rest)
 }
 
-fn refusal(reason: &'static str) -> Error {
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    struct Refused(&'static str);
-    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(reason)))))
+/// Why a leaf is refused whose chain is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("its alternative names do not have the name that was asked for")]
+    NotTheName,
+    #[error("no alternative name matches")]
+    NoName,
+    #[error("neither its hash nor that of its key is listed")]
+    NotListed,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
+    }
 }
 
 #[cfg(test)]

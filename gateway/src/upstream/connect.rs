@@ -10,26 +10,56 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::error::UpstreamError;
 use crate::cluster::{ClusterConfig, SocketOptions};
 use crate::telemetry::TlsInfo;
-use crate::tls::Io;
+use crate::telemetry::metrics::Chunk;
+use crate::telemetry::metrics::names::{ClusterSsl, cluster_ssl};
+use crate::tls::{Io, TlsError, Unverified};
 
-/// Connects within the cluster's `connect_timeout`. `server_name` is the SNI if the request determines it.
+/// Connects within the cluster's `connect_timeout`. `server_name` is the SNI if the request determines it; handshakes are
+/// counted in chunk `worker`.
 pub(super) async fn connect(
     config: &ClusterConfig,
     address: SocketAddr,
     server_name: Option<&str>,
+    worker: usize,
 ) -> Result<(Io, Option<Rc<TlsInfo>>), UpstreamError> {
     let connected = async {
         let tcp = connect_tcp(&config.socket, address).await?;
         let Some(tls) = &config.tls else { return Ok((Io::Tcp(tcp), None)) };
+        let metrics = config.ssl.as_ref().map(|scope| scope.chunk(worker));
         match tls.connect(tcp, server_name).await {
-            Ok((io, info)) => Ok((io, Some(Rc::new(info)))),
-            Err(error) => Err(UpstreamError::Tls { reason: error.transport_failure_reason() }),
+            Ok((io, info)) => {
+                metrics.inspect(|metrics| count_handshake(*metrics, &io, &info));
+                Ok((io, Some(Rc::new(info))))
+            }
+            Err(error) => {
+                metrics.inspect(|metrics| count_failure(*metrics, &error));
+                Err(UpstreamError::Tls { reason: error.transport_failure_reason() })
+            }
         }
     };
     match tokio::time::timeout(config.connect_timeout, connected).await {
         Ok(result) => result,
         Err(_) => Err(UpstreamError::Timeout),
     }
+}
+
+fn count_handshake(metrics: Chunk<'_, ClusterSsl>, io: &Io, info: &TlsInfo) {
+    metrics.inc(cluster_ssl::HANDSHAKE);
+    if io.is_resumed() {
+        metrics.inc(cluster_ssl::SESSION_REUSED);
+    }
+    for counter in [ClusterSsl::cipher(info.cipher), ClusterSsl::version(info.version)].into_iter().flatten() {
+        metrics.inc(counter);
+    }
+}
+
+fn count_failure(metrics: Chunk<'_, ClusterSsl>, error: &TlsError) {
+    metrics.inc(match error.unverified() {
+        Some(Unverified::Chain) => cluster_ssl::FAIL_VERIFY_ERROR,
+        Some(Unverified::Name) => cluster_ssl::FAIL_VERIFY_SAN,
+        Some(Unverified::Hash) => cluster_ssl::FAIL_VERIFY_CERT_HASH,
+        None => cluster_ssl::CONNECTION_ERROR,
+    });
 }
 
 async fn connect_tcp(options: &SocketOptions, address: SocketAddr) -> Result<TcpStream, UpstreamError> {

@@ -23,6 +23,8 @@ pub struct Exchange {
     /// Bytes of a response were seen: the endpoint has begun to answer.
     begun: bool,
     head_done: bool,
+    /// The endpoint ended the body by closing the connection.
+    closed: bool,
     limits: HeadLimits,
 }
 
@@ -83,6 +85,7 @@ impl Exchange {
             keep_alive: false,
             begun: false,
             head_done: false,
+            closed: false,
             limits,
         }
     }
@@ -123,6 +126,8 @@ impl Exchange {
                 if let Some(start) = parse_response(&wire.input, self.head_request, self.limits)? {
                     bytes::Buf::advance(&mut wire.input, start.consumed);
                     if start.head.status < 200 && start.head.status != 101 {
+                        // The real answer has not begun.
+                        self.begun = false;
                         return Poll::Ready(Ok(Head::Informational(start.head)));
                     }
                     self.head_done = true;
@@ -154,6 +159,7 @@ impl Exchange {
                     if self.body.closed().is_err() {
                         return Poll::Ready(Err(ExchangeError::Closed { begun: true }));
                     }
+                    self.closed = true;
                 }
                 Ok(_) => {}
                 Err(source) => return Poll::Ready(Err(ExchangeError::Io { begun: true, source })),
@@ -166,10 +172,20 @@ impl Exchange {
         self.head_done && self.body.is_done()
     }
 
+    /// Whether both messages have ended.
+    pub fn is_done(&self) -> bool {
+        self.request_done && self.response_done()
+    }
+
+    /// Whether the response ended because the endpoint closed the connection.
+    pub fn closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether the connection may carry another request: both messages ended cleanly and nothing is left over. Bytes
     /// behind the response were not asked for; trusting them would hand them to somebody else.
     pub fn reusable(&self, wire: &Wire) -> bool {
-        self.keep_alive && self.request_done && self.response_done() && wire.input.is_empty() && wire.queued() == 0
+        self.keep_alive && self.is_done() && wire.input.is_empty() && wire.queued() == 0
     }
 }
 

@@ -91,7 +91,7 @@ impl Pool {
             let newest = self.idle.borrow_mut().pop_back();
             let Some(Idle { mut connection, .. }) = newest else { return Ok(None) };
             if connection.is_quiet() {
-                return self.attach(connection, cluster, endpoint, priority, false).map(Some);
+                return self.attach(connection, cluster, endpoint, priority).map(Some);
             }
             connection.slot.end = End::Remote;
         }
@@ -110,17 +110,20 @@ impl Pool {
             return Err(UpstreamError::Overflow(BreakerKind::Pending));
         };
         metrics.inc(metric::UPSTREAM_RQ_PENDING_TOTAL);
+        let mut full = false;
         loop {
             if let Some(slot) = self.open_slot(&cluster, &endpoint, priority) {
                 let connection = self.fill(slot, &cluster, &endpoint).await?;
                 drop(pending);
-                return self.attach(connection, &cluster, &endpoint, priority, true);
+                return self.attach(connection, &cluster, &endpoint, priority);
             }
-            metrics.inc(metric::UPSTREAM_CX_OVERFLOW);
+            if !std::mem::replace(&mut full, true) {
+                metrics.inc(metric::UPSTREAM_CX_OVERFLOW);
+            }
             match Waiting::new(&self).handed().await {
                 Some(Handed::Connection(connection)) => {
                     drop(pending);
-                    return self.attach(connection, &cluster, &endpoint, priority, false);
+                    return self.attach(connection, &cluster, &endpoint, priority);
                 }
                 Some(Handed::Turn) | None => {}
             }
@@ -153,7 +156,7 @@ impl Pool {
         cluster: &Cluster,
         endpoint: &Endpoint,
     ) -> Result<Box<Connection>, UpstreamError> {
-        match connect(&cluster.config, endpoint.address, self.server_name.as_deref()).await {
+        match connect(&cluster.config, endpoint.address, self.server_name.as_deref(), self.worker).await {
             Ok((io, tls)) => {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
@@ -181,7 +184,6 @@ impl Pool {
         cluster: &Cluster,
         endpoint: &Arc<Endpoint>,
         priority: RoutingPriority,
-        fresh: bool,
     ) -> Result<Lease, UpstreamError> {
         let metrics = self.metrics();
         if !cluster.take(BreakerKind::Requests, priority, false) {
@@ -196,7 +198,7 @@ impl Pool {
         metrics.inc(metric::UPSTREAM_RQ_TOTAL);
         metrics.up(metric::UPSTREAM_RQ_ACTIVE);
         let (pool, endpoint) = (Rc::clone(self), Arc::clone(endpoint));
-        Ok(Lease { connection: Some(connection), pool, endpoint, priority, fresh })
+        Ok(Lease { connection: Some(connection), pool, endpoint, priority })
     }
 
     /// Takes a connection back: for a request that waits, or for later.
@@ -340,16 +342,9 @@ pub struct Lease {
     pool: Rc<Pool>,
     endpoint: Arc<Endpoint>,
     priority: RoutingPriority,
-    fresh: bool,
 }
 
 impl Lease {
-    /// Whether the connection was made for this request. If not, and it is closed before the first byte of an answer,
-    /// the endpoint may have closed it before it saw the request.
-    pub fn fresh(&self) -> bool {
-        self.fresh
-    }
-
     /// Where it leads.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
@@ -357,10 +352,28 @@ impl Lease {
 
     /// The message on it is complete in both directions: others may use it. `now` is when it ended.
     pub fn release(mut self, now: Instant) {
+        self.count_bytes();
         if let Some(connection) = self.connection.take() {
             self.finish();
             self.pool.keep(connection, now);
         }
+    }
+
+    /// The message on it is complete in both directions, and it cannot carry another; `by_peer` says that the endpoint
+    /// has closed it already.
+    pub fn retire(mut self, by_peer: bool) {
+        self.slot.in_use = false;
+        if by_peer {
+            self.closed_by_peer();
+        }
+    }
+
+    /// Counts what came and went over it so far.
+    pub fn count_bytes(&mut self) {
+        let (received, sent) = self.wire.take_counts();
+        let metrics = self.pool.metrics();
+        metrics.add(metric::UPSTREAM_CX_RX_BYTES_TOTAL, received);
+        metrics.add(metric::UPSTREAM_CX_TX_BYTES_TOTAL, sent);
     }
 
     /// Remembers, for the metrics, that the endpoint closed or broke the connection.
@@ -400,6 +413,7 @@ impl DerefMut for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.connection.is_some() {
+            self.count_bytes();
             self.finish();
         }
     }

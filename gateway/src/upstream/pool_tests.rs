@@ -61,6 +61,11 @@ async fn acquire(pools: &Pools, cluster: &Arc<Cluster>) -> Result<Lease, Upstrea
     pools.acquire(Acquire { cluster, endpoint, priority: DEFAULT, host: b"a.test" }).await
 }
 
+/// Whether the connection was made for this request.
+fn fresh(lease: &Lease) -> bool {
+    lease.requests == 1
+}
+
 fn thresholds(edit: impl FnOnce(&mut Thresholds)) -> impl FnOnce(&mut ClusterConfig) {
     |config| edit(&mut config.breakers[0])
 }
@@ -74,7 +79,7 @@ async fn a_released_connection_is_used_again_and_a_dropped_one_is_closed() {
     let bench = Bench::new(|_| {}).await;
     let first = bench.acquire().await.unwrap();
     let mut server = bench.accept().await;
-    assert!(first.fresh());
+    assert!(fresh(&first));
     let local = first.local.unwrap();
     assert_eq!(local, server.peer_addr().unwrap());
     let stats = &first.endpoint().clone().stats;
@@ -83,7 +88,7 @@ async fn a_released_connection_is_used_again_and_a_dropped_one_is_closed() {
     assert_eq!((bench.in_use(BreakerKind::Requests), bench.in_use(BreakerKind::Connections)), (0, 1));
 
     let mut second = bench.acquire().await.unwrap();
-    assert!(!second.fresh());
+    assert!(!fresh(&second));
     assert_eq!(second.local.unwrap(), local);
     second.wire.io_mut().write_all(b"x").await.unwrap();
     assert_eq!(server.read_u8().await.unwrap(), b'x');
@@ -124,7 +129,7 @@ async fn a_connection_that_the_endpoint_closed_or_wrote_to_is_not_used() {
         }
         first.wire.io().readable().await.unwrap();
         first.release(Instant::now());
-        assert!(bench.acquire().await.unwrap().fresh(), "unsolicited bytes: {unsolicited}");
+        assert!(fresh(&bench.acquire().await.unwrap()), "unsolicited bytes: {unsolicited}");
         assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), 1);
     }
 }
@@ -174,9 +179,9 @@ async fn a_connection_carries_so_many_requests() {
     let bench = Bench::new(|config| config.http.max_requests_per_connection = 2).await;
     bench.acquire().await.unwrap().release(Instant::now());
     let second = bench.acquire().await.unwrap();
-    assert!(!second.fresh());
+    assert!(!fresh(&second));
     second.release(Instant::now());
-    assert!(bench.acquire().await.unwrap().fresh());
+    assert!(fresh(&bench.acquire().await.unwrap()));
     assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_REQUESTS), 1);
 }
 
@@ -202,7 +207,7 @@ async fn beyond_the_limit_of_connections_requests_wait_for_one() {
     assert_eq!(bench.in_use(BreakerKind::Pending), 1);
     first.release(Instant::now());
     let second = second.await.unwrap();
-    assert_eq!((second.fresh(), second.local), (false, local));
+    assert_eq!((fresh(&second), second.local), (false, local));
     assert_eq!(bench.in_use(BreakerKind::Pending), 0);
     assert_eq!(bench.count(metric::UPSTREAM_CX_OVERFLOW), 1);
 
@@ -213,7 +218,7 @@ async fn beyond_the_limit_of_connections_requests_wait_for_one() {
     assert!(poll_once(waits.as_mut()).await.is_none());
     drop(second);
     drop(gives_up);
-    assert!(waits.await.unwrap().fresh());
+    assert!(fresh(&waits.await.unwrap()));
 }
 
 #[tokio::test]
@@ -227,7 +232,7 @@ async fn open_breakers_refuse() {
     assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Requests));
     assert_eq!(bench.in_use(BreakerKind::Connections), 2, "the connection is kept");
     first.release(Instant::now());
-    assert!(!bench.acquire().await.unwrap().fresh());
+    assert!(!fresh(&bench.acquire().await.unwrap()));
 }
 
 #[tokio::test]
@@ -237,7 +242,7 @@ async fn connections_per_endpoint_are_limited() {
     let mut second = std::pin::pin!(bench.acquire());
     assert!(poll_once(second.as_mut()).await.is_none());
     first.release(Instant::now());
-    assert!(!second.await.unwrap().fresh());
+    assert!(!fresh(&second.await.unwrap()));
 }
 
 #[tokio::test]
@@ -338,14 +343,14 @@ async fn a_server_name_of_the_request_has_connections_of_its_own() {
     let mut kept = Vec::new();
     for (host, sni) in [("a.test:443", "a.test"), ("B.test", "b.test"), ("127.0.0.1", "configured.test")] {
         let (lease, (stream, name)) = tokio::join!(connect(host.as_bytes()), serve());
-        assert!(lease.fresh() && lease.tls.is_some());
+        assert!(fresh(&lease) && lease.tls.is_some());
         assert_eq!(name.as_deref(), Some(sni));
         lease.release(Instant::now());
         kept.push(stream);
     }
     for host in ["a.test", "b.test:8443", "[::1]"] {
         let lease = connect(host.as_bytes()).await;
-        assert!(!lease.fresh(), "{host}");
+        assert!(!fresh(&lease), "{host}");
         lease.release(Instant::now());
     }
     assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 3);

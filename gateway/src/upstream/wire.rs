@@ -25,6 +25,8 @@ pub struct Wire {
     pub input: BytesMut,
     read_size: usize,
     output: Output,
+    received: u64,
+    sent: u64,
 }
 
 /// Bytes to write: `pieces` first, then `tail`. Small parts are gathered in `tail`, large ones are never copied.
@@ -40,7 +42,7 @@ struct Output {
 impl Wire {
     /// A connection with empty buffers.
     pub fn new(io: Io) -> Self {
-        Self { io, input: BytesMut::new(), read_size: READ_FIRST, output: Output::default() }
+        Self { io, input: BytesMut::new(), read_size: READ_FIRST, output: Output::default(), received: 0, sent: 0 }
     }
 
     /// The connection.
@@ -71,6 +73,7 @@ impl Wire {
         let read = buf.filled().len();
         // SAFETY: `buf` was made of the spare capacity and says how much of it has been filled.
         unsafe { self.input.set_len(self.input.len() + read) };
+        self.received += read as u64;
         if read == room && self.read_size < READ_MOST {
             self.read_size *= 2;
         }
@@ -111,8 +114,14 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
+            self.sent += written as u64;
         }
         if self.io.is_tls() { Pin::new(&mut self.io).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Bytes received and sent since this was asked last.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.received), std::mem::take(&mut self.sent))
     }
 
     /// Gives the buffers' memory back if they are empty: the connection is idle.

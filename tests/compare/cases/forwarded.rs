@@ -29,7 +29,11 @@ fn of_the_client(listener: &'static str) -> Vec<Case> {
         ("claims with an external address", "x-forwarded-for: 203.0.113.7\r\nx-envoy-internal: true\r\n"),
         (
             "instructions to the router",
-            "x-envoy-original-path: /o\r\nx-envoy-original-host: h\r\nx-envoy-attempt-count: 9\r\nx-envoy-expected-rq-timeout-ms: 7\r\nx-envoy-ip-tags: t\r\nx-envoy-decorator-operation: d\r\nx-envoy-downstream-service-cluster: c\r\nx-envoy-downstream-service-node: n\r\nx-envoy-is-timeout-retry: true\r\nx-envoy-hedge-on-per-try-timeout: true\r\nx-envoy-upstream-alt-stat-name: s\r\nx-envoy-upstream-stream-duration-ms: 9000\r\nx-envoy-max-retries: 0\r\nx-envoy-retry-on: 5xx\r\nx-envoy-retry-grpc-on: cancelled\r\nx-envoy-retriable-status-codes: 500\r\nx-envoy-retriable-header-names: a\r\nx-envoy-upstream-rq-timeout-ms: 9000\r\nx-envoy-upstream-rq-per-try-timeout-ms: 8000\r\nx-envoy-upstream-rq-timeout-alt-response: 1\r\n",
+            "x-envoy-original-path: /o\r\nx-envoy-original-host: h\r\nx-envoy-attempt-count: 9\r\nx-envoy-expected-rq-timeout-ms: 7\r\nx-envoy-ip-tags: t\r\nx-envoy-decorator-operation: d\r\nx-envoy-downstream-service-cluster: c\r\nx-envoy-downstream-service-node: n\r\nx-envoy-is-timeout-retry: true\r\nx-envoy-upstream-alt-stat-name: s\r\nx-envoy-upstream-stream-duration-ms: 9000\r\nx-envoy-max-retries: 0\r\nx-envoy-retry-on: 5xx\r\nx-envoy-retry-grpc-on: cancelled\r\nx-envoy-retriable-status-codes: 500\r\nx-envoy-retriable-header-names: a\r\nx-envoy-upstream-rq-timeout-ms: 9000\r\nx-envoy-upstream-rq-per-try-timeout-ms: 8000\r\nx-envoy-upstream-rq-timeout-alt-response: 1\r\n",
+        ),
+        (
+            "a wish for hedging",
+            "x-envoy-hedge-on-per-try-timeout: true\r\nx-envoy-upstream-rq-per-try-timeout-ms: 8000\r\n",
         ),
         ("a client certificate", "x-forwarded-client-cert: By=x;Hash=y\r\n"),
         ("a request id", "x-request-id: given-by-the-client\r\n"),

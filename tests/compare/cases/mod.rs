@@ -1,6 +1,7 @@
 //! The questions, one file per subject.
 
 mod actions;
+mod clusters;
 mod connection;
 mod forwarded;
 mod framing;

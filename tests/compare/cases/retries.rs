@@ -37,13 +37,26 @@ async fn policies() {
         route("two-conditions", json!({"retry_on": "connect-failure,retriable-4xx"})),
         {"name": "refused", "match": {"prefix": "/refused"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2,
             "retry_back_off": {"base_interval": "0.001s"}}}},
+        route("two", json!({"retry_on": "5xx", "num_retries": 2})),
+        {"name": "refused-5xx", "match": {"prefix": "/unreachable"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "reset"}}},
+        {"name": "per-try-only", "match": {"prefix": "/try-only"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.1s"}}},
+        {"name": "per-try-idle", "match": {"prefix": "/idle-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
+            "retry_on": "5xx", "num_retries": 1, "per_try_idle_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "all-time", "match": {"prefix": "/all-time"}, "route": {"cluster": "a", "timeout": "0.3s", "retry_policy": {
+            "retry_on": "5xx", "num_retries": 9, "per_try_timeout": "0.12s", "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "stripped", "match": {"prefix": "/stripped"}, "route": {"cluster": "a"}, "request_headers_to_remove": ["x-envoy-retry-on"]},
+        {"name": "added", "match": {"prefix": "/added"}, "route": {"cluster": "a"},
+            "request_headers_to_add": [{"header": {"key": "x-envoy-retry-on", "value": "5xx"}}]},
         {"name": "no-policy", "match": {"prefix": "/no-policy"}, "route": {"cluster": "a"}},
         {"name": "per-try", "match": {"prefix": "/per-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
             "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
     ]);
     let hosts = json!([{"name": "all", "domains": ["*"], "routes": routes, "include_request_attempt_count": true,
         "include_attempt_count_in_response": true}]);
-    let setup = Setup::main(Hcm::new().virtual_hosts(hosts));
+    // What a client asks of the router is heard from clients inside only.
+    let inside = json!({"use_remote_address": true, "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]}});
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts.clone()))
+        .listener("inside", Hcm::new().virtual_hosts(hosts).set(inside));
     let post = |name, path: &str, script: &str, body: &str| {
         case(
             name,
@@ -101,6 +114,29 @@ async fn policies() {
         ask("nobody asks", "/no-policy", "status=503|status=200", ""),
         ask("a try times out", "/per-try", "delay=400|body=second", ""),
         ask("both tries time out", "/per-try", "delay=400", ""),
+        ask("a try is silent before the answer", "/idle-try", "delay=400|body=second", ""),
+        ask("both tries are silent", "/idle-try", "delay=400", ""),
+        ask("a try is silent inside the answer", "/idle-try", "raw=HTTP/1.1 200 OK\\r\\ncontent-length: 10\\r\\n\\r\\nhello;stall", ""),
+        ask("a try talks slowly", "/idle-try", "raw=HTTP/1.1 200 OK\\r\\ncontent-length: 3\\r\\n\\r\\na;pause=60;more=b;pause=60;more=c", ""),
+        ask("a limit of tries without retries", "/try-only", "delay=400", ""),
+        ask("tries until the time is over", "/all-time", "delay=900", ""),
+        ask("unreachable twice", "/unreachable", "", ""),
+        ask("reset twice", "/5xx", "nothing;reset", ""),
+        ask("closed twice", "/two", "nothing;close", ""),
+        ask("broken twice", "/5xx", "raw=nonsense\\r\\n\\r\\n;close", ""),
+        ask("reset, then 503", "/two", "nothing;reset|status=503", ""),
+        ask("an interim answer, then nothing", "/5xx", "raw=HTTP/1.1 103 Early\\r\\n\\r\\n;close|body=second", ""),
+        ask("an interim answer, then a failure", "/5xx", "1xx=103;status=503|body=second", ""),
+        case(
+            "a connection that was used before is closed",
+            "GET /no-policy HTTP/1.1\r\nhost: a\r\n\r\nGET /no-policy HTTP/1.1\r\nhost: a\r\nx-upstream: nothing;close\r\n\r\n",
+        )
+        .answers(2),
+        case(
+            "a connection that was used before is reset",
+            "GET /no-policy HTTP/1.1\r\nhost: a\r\n\r\nPOST /no-policy HTTP/1.1\r\nhost: a\r\nx-upstream: nothing;reset\r\ncontent-length: 2\r\n\r\nhi",
+        )
+        .answers(2),
         post("a body is sent again", "/5xx", "status=503|status=200", "hello"),
         post("a large body is sent again", "/5xx", "status=503|status=200", &"x".repeat(50_000)),
         case(
@@ -116,5 +152,114 @@ async fn policies() {
             "",
         ),
     ];
-    compare(setup, cases).await;
+    compare(setup, cases.into_iter().chain(instructions()).collect()).await;
+}
+
+/// What clients inside ask for.
+fn instructions() -> Vec<Case> {
+    let ask = |name, path: &str, script: &str, headers: &str| ask(name, path, script, headers).to("inside");
+    vec![
+        ask("inside: retries", "/no-policy", "status=503|status=200", "x-envoy-retry-on: 5xx\r\n"),
+        ask(
+            "inside: more",
+            "/no-policy",
+            "status=503|status=503|status=200",
+            "x-envoy-retry-on: 5xx\r\nx-envoy-max-retries: 2\r\n",
+        ),
+        ask("inside: fewer", "/three", "status=503|status=503|status=200", "x-envoy-max-retries: 1\r\n"),
+        ask("inside: none", "/5xx", "status=503|status=200", "x-envoy-max-retries: 0\r\n"),
+        ask("inside: a bad number", "/5xx", "status=503|status=200", "x-envoy-max-retries: many\r\n"),
+        ask("inside: a number without a reason", "/no-policy", "status=503|status=200", "x-envoy-max-retries: 3\r\n"),
+        ask(
+            "inside: unknown reasons",
+            "/no-policy",
+            "status=503|status=200",
+            "x-envoy-retry-on: nonsense,unavailable\r\n",
+        ),
+        ask(
+            "inside: one of the reasons",
+            "/no-policy",
+            "status=409|status=200",
+            "x-envoy-retry-on: nonsense, retriable-4xx\r\n",
+        ),
+        ask(
+            "inside: two fields of reasons",
+            "/no-policy",
+            "status=409|status=200",
+            "x-envoy-retry-on: connect-failure\r\nx-envoy-retry-on: retriable-4xx\r\n",
+        ),
+        ask(
+            "inside: codes",
+            "/no-policy",
+            "status=418|status=200",
+            "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 417, 418\r\n",
+        ),
+        ask(
+            "inside: codes beside the route's",
+            "/codes",
+            "status=500|status=419|status=200",
+            "x-envoy-max-retries: 2\r\nx-envoy-retriable-status-codes: 419\r\n",
+        ),
+        ask(
+            "inside: headers",
+            "/no-policy",
+            "header=x-again:1|status=200",
+            "x-envoy-retry-on: retriable-headers\r\nx-envoy-retriable-header-names: x-other, X-Again\r\n",
+        ),
+        ask("inside: gRPC", "/no-policy", "header=grpc-status:14|status=200", "x-envoy-retry-grpc-on: unavailable\r\n"),
+        ask(
+            "inside: gRPC's reasons in the other field",
+            "/no-policy",
+            "status=503|status=200",
+            "x-envoy-retry-grpc-on: 5xx\r\n",
+        ),
+        ask("inside: only some requests", "/only", "status=503|status=200", "x-envoy-retry-on: 5xx\r\n"),
+        ask("inside: the route removes it", "/stripped", "status=503|status=200", "x-envoy-retry-on: 5xx\r\n"),
+        ask("inside: the route adds it", "/added", "status=503|status=200", ""),
+        ask("inside: a time", "/no-policy", "delay=400", "x-envoy-upstream-rq-timeout-ms: 150\r\n"),
+        ask(
+            "inside: a time, 204",
+            "/no-policy",
+            "delay=400",
+            "x-envoy-upstream-rq-timeout-ms: 150\r\nx-envoy-upstream-rq-timeout-alt-response: 1\r\n",
+        ),
+        ask("inside: a time for a try", "/no-policy", "delay=400", "x-envoy-upstream-rq-per-try-timeout-ms: 150\r\n"),
+        ask(
+            "inside: a time for a try, again",
+            "/5xx",
+            "delay=400|body=second",
+            "x-envoy-upstream-rq-per-try-timeout-ms: 150\r\n",
+        ),
+        ask(
+            "inside: a time for a try, 204",
+            "/5xx",
+            "delay=400",
+            "x-envoy-upstream-rq-per-try-timeout-ms: 150\r\nx-envoy-upstream-rq-timeout-alt-response:\r\n",
+        ),
+        ask(
+            "inside: a try longer than all",
+            "/5xx",
+            "delay=400|body=second",
+            "x-envoy-upstream-rq-timeout-ms: 150\r\nx-envoy-upstream-rq-per-try-timeout-ms: 200\r\n",
+        ),
+        ask(
+            "inside: no limit",
+            "/all-time",
+            "delay=500",
+            "x-envoy-upstream-rq-timeout-ms: 0\r\nx-envoy-upstream-rq-per-try-timeout-ms: 0\r\n",
+        ),
+        ask(
+            "inside: bad times",
+            "/no-policy",
+            "",
+            "x-envoy-upstream-rq-timeout-ms: 1.5\r\nx-envoy-upstream-rq-per-try-timeout-ms: -3\r\n",
+        ),
+        ask(
+            "inside: two times",
+            "/no-policy",
+            "delay=200",
+            "x-envoy-upstream-rq-timeout-ms: 100\r\nx-envoy-upstream-rq-timeout-ms: 100\r\n",
+        ),
+        ask("inside: a large time", "/no-policy", "", "x-envoy-upstream-rq-timeout-ms: 99999999999\r\n"),
+    ]
 }

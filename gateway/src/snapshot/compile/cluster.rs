@@ -74,7 +74,9 @@ pub fn compile_cluster(
         return None;
     }
     config.tls = tls?;
-    let metrics = cx.registry.scope(names::Cluster, &*scope_name(&config.stat_name));
+    let scope = scope_name(&config.stat_name);
+    config.ssl = config.tls.is_some().then(|| cx.registry.scope(names::ClusterSsl, &*scope));
+    let metrics = cx.registry.scope(names::Cluster, &*scope);
     Some(Arc::new(Cluster::new(config, transport_hash(proto), assignment, metrics, cx.previous)))
 }
 

@@ -327,6 +327,7 @@ kinds! {
             UPSTREAM_CX_PROTOCOL_ERROR "upstream_cx_protocol_error";
             UPSTREAM_CX_RX_BYTES_TOTAL "upstream_cx_rx_bytes_total";
             UPSTREAM_CX_TOTAL "upstream_cx_total";
+            UPSTREAM_CX_TX_BYTES_TOTAL "upstream_cx_tx_bytes_total";
             UPSTREAM_RQ_1XX "upstream_rq_1xx": on_use;
             UPSTREAM_RQ_2XX "upstream_rq_2xx": on_use;
             UPSTREAM_RQ_3XX "upstream_rq_3xx": on_use;
@@ -344,11 +345,20 @@ kinds! {
             INTERNAL_UPSTREAM_RQ_4XX "internal.upstream_rq_4xx": on_use;
             INTERNAL_UPSTREAM_RQ_5XX "internal.upstream_rq_5xx": on_use;
             INTERNAL_UPSTREAM_RQ_COMPLETED "internal.upstream_rq_completed": on_use;
+            RETRY_UPSTREAM_RQ_1XX "retry.upstream_rq_1xx": on_use;
+            RETRY_UPSTREAM_RQ_2XX "retry.upstream_rq_2xx": on_use;
+            RETRY_UPSTREAM_RQ_3XX "retry.upstream_rq_3xx": on_use;
+            RETRY_UPSTREAM_RQ_4XX "retry.upstream_rq_4xx": on_use;
+            RETRY_UPSTREAM_RQ_5XX "retry.upstream_rq_5xx": on_use;
+            RETRY_UPSTREAM_RQ_COMPLETED "retry.upstream_rq_completed": on_use;
+            RETRY_OR_SHADOW_ABANDONED "retry_or_shadow_abandoned";
             UPSTREAM_RQ_CANCELLED "upstream_rq_cancelled";
             UPSTREAM_RQ_COMPLETED "upstream_rq_completed";
+            UPSTREAM_RQ_MAX_DURATION_REACHED "upstream_rq_max_duration_reached";
             UPSTREAM_RQ_PENDING_FAILURE_EJECT "upstream_rq_pending_failure_eject";
             UPSTREAM_RQ_PENDING_OVERFLOW "upstream_rq_pending_overflow";
             UPSTREAM_RQ_PENDING_TOTAL "upstream_rq_pending_total";
+            UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT "upstream_rq_per_try_idle_timeout";
             UPSTREAM_RQ_PER_TRY_TIMEOUT "upstream_rq_per_try_timeout";
             UPSTREAM_RQ_RETRY "upstream_rq_retry";
             UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL "upstream_rq_retry_backoff_exponential";
@@ -390,11 +400,36 @@ kinds! {
             UPSTREAM_CX_LENGTH_MS "upstream_cx_length_ms";
             UPSTREAM_RQ_TIME "upstream_rq_time": on_use;
             EXTERNAL_UPSTREAM_RQ_TIME "external.upstream_rq_time": on_use;
+            INTERNAL_UPSTREAM_RQ_TIME "internal.upstream_rq_time": on_use;
         }
         statuses {
             UPSTREAM_RQ "upstream_rq";
             EXTERNAL_UPSTREAM_RQ "external.upstream_rq";
             INTERNAL_UPSTREAM_RQ "internal.upstream_rq";
+            RETRY_UPSTREAM_RQ "retry.upstream_rq";
+        }
+    }
+
+    /// TLS towards the endpoints of a cluster.
+    ClusterSsl cluster_ssl "cluster.{envoy_cluster_name}.ssl" {
+        counters {
+            CONNECTION_ERROR "connection_error";
+            FAIL_VERIFY_CERT_HASH "fail_verify_cert_hash";
+            FAIL_VERIFY_ERROR "fail_verify_error";
+            FAIL_VERIFY_SAN "fail_verify_san";
+            HANDSHAKE "handshake";
+            SESSION_REUSED "session_reused";
+            CIPHERS_TLS_AES_128_GCM_SHA256 "ciphers.TLS_AES_128_GCM_SHA256": on_use;
+            CIPHERS_TLS_AES_256_GCM_SHA384 "ciphers.TLS_AES_256_GCM_SHA384": on_use;
+            CIPHERS_TLS_CHACHA20_POLY1305_SHA256 "ciphers.TLS_CHACHA20_POLY1305_SHA256": on_use;
+            CIPHERS_ECDHE_ECDSA_AES128_GCM_SHA256 "ciphers.ECDHE-ECDSA-AES128-GCM-SHA256": on_use;
+            CIPHERS_ECDHE_ECDSA_AES256_GCM_SHA384 "ciphers.ECDHE-ECDSA-AES256-GCM-SHA384": on_use;
+            CIPHERS_ECDHE_ECDSA_CHACHA20_POLY1305 "ciphers.ECDHE-ECDSA-CHACHA20-POLY1305": on_use;
+            CIPHERS_ECDHE_RSA_AES128_GCM_SHA256 "ciphers.ECDHE-RSA-AES128-GCM-SHA256": on_use;
+            CIPHERS_ECDHE_RSA_AES256_GCM_SHA384 "ciphers.ECDHE-RSA-AES256-GCM-SHA384": on_use;
+            CIPHERS_ECDHE_RSA_CHACHA20_POLY1305 "ciphers.ECDHE-RSA-CHACHA20-POLY1305": on_use;
+            VERSIONS_TLSV1_2 "versions.TLSv1.2": on_use;
+            VERSIONS_TLSV1_3 "versions.TLSv1.3": on_use;
         }
     }
 
@@ -508,6 +543,23 @@ impl super::Chunk<'_, Cluster> {
         self.status(UPSTREAM_RQ, status);
         self.status(codes, status);
     }
+
+    /// Counts a response that the client does not get, for the request is tried again.
+    pub fn retried_response(self, status: u16) {
+        use self::cluster::*;
+        let classes = [
+            RETRY_UPSTREAM_RQ_1XX,
+            RETRY_UPSTREAM_RQ_2XX,
+            RETRY_UPSTREAM_RQ_3XX,
+            RETRY_UPSTREAM_RQ_4XX,
+            RETRY_UPSTREAM_RQ_5XX,
+        ];
+        self.inc(RETRY_UPSTREAM_RQ_COMPLETED);
+        if let Some(class) = by_class(status, classes) {
+            self.inc(class);
+        }
+        self.status(RETRY_UPSTREAM_RQ, status);
+    }
 }
 
 macro_rules! ssl_names {
@@ -531,7 +583,7 @@ macro_rules! ssl_names {
     )*};
 }
 
-ssl_names!(ListenerSsl);
+ssl_names!(ListenerSsl ClusterSsl);
 
 #[cfg(test)]
 mod tests {

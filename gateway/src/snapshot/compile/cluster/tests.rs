@@ -131,7 +131,7 @@ fn all_that_is_honoured() {
     let count = |health| set.count(health);
     assert_eq!((count(Health::Healthy), count(Health::Degraded), count(Health::Draining)), (1, 1, 1));
     assert_eq!((set.hosts()[0].weight, &*set.hosts()[0].endpoint.hostname), (3, "one.test"));
-    assert!(set.sheds(49_999) && !set.sheds(50_000));
+    assert!(set.sheds(|| 49_999) && !set.sheds(|| 50_000));
 }
 
 #[test]

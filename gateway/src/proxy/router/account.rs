@@ -1,0 +1,100 @@
+//! What is counted of a request's tries: for the cluster and for the endpoint, as Envoy's router does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::{Attempt, Router};
+use crate::cluster::{Cluster, Endpoint};
+use crate::filter::Stream;
+use crate::http::{HeaderMap, ResponseHead};
+use crate::proxy::error::Cause;
+use crate::proxy::worker::Worker;
+use crate::route::matcher::is_grpc;
+use crate::telemetry::metrics::Chunk;
+use crate::telemetry::metrics::names::{self, cluster as metric};
+
+/// Whether a request came from inside.
+pub(super) fn is_internal(stream: &Stream) -> bool {
+    stream.get().request.headers.get("x-envoy-internal") == Some(b"true")
+}
+
+/// A request that gets 503 because there is no endpoint for it.
+pub(super) fn refused(cluster: &Cluster, worker: &Worker, stream: &Stream) {
+    cluster.runtime.metrics().chunk(worker.index).response(503, is_internal(stream));
+}
+
+impl Router {
+    pub(super) fn metrics(&self, worker: &Worker) -> Chunk<'_, names::Cluster> {
+        self.cluster.runtime.metrics().chunk(worker.index)
+    }
+
+    /// Where the current try goes.
+    pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        match &self.attempt {
+            Attempt::Active(active) => Some(active.lease.endpoint()),
+            Attempt::Connecting(endpoint, _) => Some(endpoint),
+            Attempt::Pausing(_) | Attempt::Done => None,
+        }
+    }
+
+    /// The head of the answer that goes to the client.
+    pub(super) fn count_head(&mut self, head: &ResponseHead, end: bool, worker: &Worker, stream: &Stream) {
+        self.metrics(worker).response(head.status, self.internal);
+        let good = if (500..600).contains(&head.status) {
+            false
+        } else {
+            let grpc = {
+                let request = &stream.get().request;
+                request.method == "POST" && is_grpc(&request.headers)
+            };
+            if grpc && !end {
+                self.grpc_open = true;
+                return;
+            }
+            !grpc || grpc_is_good(&head.headers)
+        };
+        self.count_outcome(good);
+    }
+
+    /// The end of the answer.
+    pub(super) fn count_end(&mut self, trailers: Option<&HeaderMap>, now: Instant, worker: &Worker, stream: &Stream) {
+        if std::mem::take(&mut self.grpc_open) {
+            self.count_outcome(trailers.is_some_and(grpc_is_good));
+        }
+        let Some(complete) = stream.get().info.request_complete else { return };
+        let taken = now.saturating_duration_since(complete).as_millis() as u64;
+        let metrics = self.metrics(worker);
+        metrics.record(metric::UPSTREAM_RQ_TIME, taken);
+        let of_origin =
+            if self.internal { metric::INTERNAL_UPSTREAM_RQ_TIME } else { metric::EXTERNAL_UPSTREAM_RQ_TIME };
+        metrics.record(of_origin, taken);
+    }
+
+    /// The last try failed; `status` is that of the gateway's own answer.
+    pub(super) fn count_failure(&mut self, cause: &Cause, status: u16, worker: &Worker, stream: &Stream) {
+        if self.responding {
+            if std::mem::take(&mut self.grpc_open) {
+                self.count_outcome(false);
+            }
+            return;
+        }
+        self.metrics(worker).response(status, is_internal(stream));
+        // A full circuit breaker is not the endpoint's fault.
+        if *cause != Cause::Overflow {
+            self.count_outcome(false);
+        }
+    }
+
+    fn count_outcome(&self, good: bool) {
+        let Some(endpoint) = self.endpoint() else { return };
+        let counter = if good { &endpoint.stats.rq_success } else { &endpoint.stats.rq_error };
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// Whether `grpc-status` is there and would not be a 5xx of HTTP.
+fn grpc_is_good(fields: &HeaderMap) -> bool {
+    let status = fields.get_str("grpc-status").and_then(|status| status.parse::<u32>().ok());
+    matches!(status, Some(0 | 1 | 3 | 5..=11 | 16))
+}

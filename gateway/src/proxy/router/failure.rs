@@ -1,0 +1,230 @@
+//! What goes wrong on the way to an endpoint: another try, or the gateway's own answer.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::account::is_internal;
+use super::limits::TryLimit;
+use super::{Attempt, Event, Replay, Router};
+use crate::cluster::BreakerKind;
+use crate::filter::{LocalReply, Stream};
+use crate::http::BodyBuf;
+use crate::proxy::error::{Cause, RESET};
+use crate::proxy::worker::Worker;
+use crate::route::retry::Failure;
+use crate::telemetry::ResponseFlags;
+use crate::telemetry::metrics::names::cluster as metric;
+use crate::upstream::UpstreamError;
+use crate::upstream::h1::ExchangeError;
+
+/// The answer where there was not even a first try. `attempts` is shown where the virtual host asks for that.
+pub(in crate::proxy) fn refusal(
+    cause: &Cause,
+    envoy_headers: bool,
+    attempts: Option<u32>,
+) -> (ResponseFlags, LocalReply) {
+    let (flags, mut reply) = cause.reply();
+    if !envoy_headers {
+        reply.headers.retain(|name, _| !name.starts_with(b"x-envoy-"));
+    }
+    if let Some(attempts) = attempts.filter(|attempts| *attempts > 0) {
+        reply.headers.set("x-envoy-attempt-count", itoa::Buffer::new().format(attempts));
+    }
+    (flags, reply)
+}
+
+impl Router {
+    pub(super) fn not_connected(&mut self, error: &UpstreamError, worker: &Worker, stream: &Stream) -> Event {
+        let (cause, failure) = match error {
+            UpstreamError::Overflow(_) => (Cause::Overflow, Failure::Overflow),
+            UpstreamError::Timeout => (Cause::ConnectTimeout, Failure::Connect),
+            UpstreamError::Connect { reason } | UpstreamError::Tls { reason } => {
+                stream.edit().info.upstream_failure = Some(reason.replace(' ', "_").into());
+                (Cause::ConnectFailure(reason.clone()), Failure::Connect)
+            }
+        };
+        self.failed(cause, Some(failure), worker, stream)
+    }
+
+    /// An interim answer: the request is not tried again after it, as in Envoy.
+    pub(super) fn informational(&mut self, status: u16, worker: &Worker, stream: &Stream) {
+        self.interim = true;
+        self.retry = None;
+        self.retry_permit = None;
+        self.metrics(worker).response(status, is_internal(stream));
+    }
+
+    pub(super) fn broken(&mut self, error: &ExchangeError, worker: &Worker, stream: &Stream) -> Event {
+        let cause = match error {
+            ExchangeError::Head(_) | ExchangeError::Body(_) => {
+                self.metrics(worker).inc(metric::UPSTREAM_CX_PROTOCOL_ERROR);
+                Cause::UpstreamProtocol
+            }
+            // An answer that breaks off is a broken one.
+            ExchangeError::Closed { begun: true } | ExchangeError::Io { begun: true, .. } => Cause::UpstreamProtocol,
+            ExchangeError::Closed { .. } | ExchangeError::Io { .. } => Cause::UpstreamClosed,
+        };
+        let mut head_sent = true;
+        if let Attempt::Active(active) = &mut self.attempt {
+            if matches!(error, ExchangeError::Closed { .. } | ExchangeError::Io { .. }) {
+                active.lease.closed_by_peer();
+            }
+            head_sent = active.flushed;
+        }
+        self.failed(cause, Some(Failure::Reset { head_sent }), worker, stream)
+    }
+
+    /// A deadline has passed; perhaps it is one of ours.
+    pub(super) fn timed_out(&mut self, worker: &Worker, stream: &Stream) -> Option<Event> {
+        let now = Instant::now();
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            if let Some(endpoint) = self.endpoint() {
+                self.metrics(worker).inc(metric::UPSTREAM_RQ_TIMEOUT);
+                endpoint.stats.rq_timeout.fetch_add(1, Relaxed);
+            }
+            return Some(self.failed(Cause::UpstreamTimeout, None, worker, stream));
+        }
+        if let Some(limit) = self.try_limits.as_ref().and_then(|limits| limits.reached(now)) {
+            return Some(self.try_too_long(limit, worker, stream));
+        }
+        if matches!(self.attempt, Attempt::Pausing(until) if until <= now) {
+            return Some(self.try_again(now, worker, stream));
+        }
+        None
+    }
+
+    fn try_too_long(&mut self, limit: TryLimit, worker: &Worker, stream: &Stream) -> Event {
+        let (cause, counter) = match limit {
+            TryLimit::Whole => (Cause::PerTryTimeout, metric::UPSTREAM_RQ_PER_TRY_TIMEOUT),
+            TryLimit::Idle => (Cause::PerTryIdleTimeout, metric::UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT),
+            TryLimit::Life => {
+                let complete = stream.get().info.request_complete.is_some();
+                (Cause::UpstreamStreamDuration(complete), metric::UPSTREAM_RQ_MAX_DURATION_REACHED)
+            }
+        };
+        self.metrics(worker).inc(counter);
+        if limit != TryLimit::Life
+            && let Some(endpoint) = self.endpoint()
+        {
+            endpoint.stats.rq_timeout.fetch_add(1, Relaxed);
+        }
+        self.failed(cause, Some(Failure::Reset { head_sent: true }), worker, stream)
+    }
+
+    fn try_again(&mut self, now: Instant, worker: &Worker, stream: &Stream) -> Event {
+        self.tell_time_left(now, stream);
+        match self.try_once(worker, stream) {
+            Ok(()) => Event::Moved,
+            Err(cause) => {
+                self.stop_clocks();
+                self.attempt = Attempt::Done;
+                let (flags, reply) = self.own_answer(&cause, stream);
+                Event::Failed(flags, Box::new(reply))
+            }
+        }
+    }
+
+    /// What the endpoint of another try is told of the time that is left.
+    fn tell_time_left(&self, now: Instant, stream: &Stream) {
+        const NAME: &str = "x-envoy-expected-rq-timeout-ms";
+        let Some(at) = self.timeout_at.filter(|_| self.envoy_headers) else { return };
+        let left = at.saturating_duration_since(now).as_millis() as u64;
+        let headers = &mut stream.edit().request.headers;
+        let told = headers.get_str(NAME).and_then(|told| told.parse::<u64>().ok());
+        if told.is_some_and(|told| told > left) {
+            // 0 would say that there is no limit.
+            headers.set(NAME, itoa::Buffer::new().format(left.max(1)));
+        }
+    }
+
+    /// Another try, or the end; `failure` is `None` for what is never tried again.
+    fn failed(&mut self, cause: Cause, failure: Option<Failure>, worker: &Worker, stream: &Stream) -> Event {
+        if let Some(retry) = self.retry.as_ref().filter(|_| !self.responding)
+            && let Some(failure) = failure
+        {
+            if retry.retries_failure(failure) {
+                if self.plan_retry(None, worker, stream, Instant::now()) {
+                    return Event::Moved;
+                }
+            } else {
+                self.retried_well(worker);
+            }
+        }
+        self.stop_clocks();
+        let answer = self.own_answer(&cause, stream);
+        // Between two tries nothing is under way that could fail: only the time for all of them is over.
+        if !matches!(self.attempt, Attempt::Pausing(_)) {
+            self.count_failure(&cause, answer.1.status, worker, stream);
+        }
+        self.attempt = Attempt::Done;
+        Event::Failed(answer.0, Box::new(answer.1))
+    }
+
+    /// The gateway's own answer, as Envoy's router gives it.
+    fn own_answer(&self, cause: &Cause, stream: &Stream) -> (ResponseFlags, LocalReply) {
+        let attempts = self.show_attempts.then(|| stream.get().info.attempts);
+        let (flags, mut reply) = refusal(cause, self.envoy_headers, attempts);
+        if self.retries > 0
+            && let Some(reason) = reply.body.strip_prefix(RESET.as_bytes())
+        {
+            reply.body = [RESET.as_bytes(), b"retried and the latest ", reason].concat().into();
+        }
+        if self.interim {
+            reply.details = reply.details.replace("before_response", "after_response").into();
+        }
+        if self.late_is_empty && reply.status == 504 && flags.contains(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT) {
+            reply.status = 204;
+            reply.body = Bytes::new();
+        }
+        (flags, reply)
+    }
+
+    /// Plans another try if the policy and the budget allow one; `status` is that of an answer that is not good enough.
+    pub(super) fn plan_retry(&mut self, status: Option<u16>, worker: &Worker, stream: &Stream, now: Instant) -> bool {
+        let Some(retry) = self.retry.clone() else { return false };
+        // What the last retry held is free for this one.
+        self.retry_permit = None;
+        let metrics = self.metrics(worker);
+        if self.retries >= retry.retries {
+            metrics.inc(metric::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
+            stream.edit().info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+            return false;
+        }
+        let Some(permit) = self.cluster.permit(BreakerKind::Retries, self.priority) else {
+            metrics.inc(metric::UPSTREAM_RQ_RETRY_OVERFLOW);
+            stream.edit().info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+            return false;
+        };
+        metrics.inc(metric::UPSTREAM_RQ_RETRY);
+        metrics.inc(metric::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
+        if let Some(status) = status {
+            metrics.retried_response(status);
+        }
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.stats.rq_error.fetch_add(1, Relaxed);
+        }
+        self.retry_permit = Some(permit);
+        self.retries += 1;
+        self.unsent = BodyBuf::new();
+        if let Replay::Keep { pieces, .. } = &self.replay {
+            pieces.iter().for_each(|piece| self.unsent.push(piece.clone()));
+        }
+        self.limit_try(|limits| limits.stop());
+        let pause = Attempt::Pausing(now + retry.back_off.pause(self.retries, worker.clusters.random()));
+        if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, pause)
+            && status.is_some()
+        {
+            active.give_back(now);
+        }
+        true
+    }
+
+    /// A retry that ends the tries, whatever came of it; as Envoy counts.
+    pub(super) fn retried_well(&mut self, worker: &Worker) {
+        if self.retry_permit.take().is_some() {
+            self.metrics(worker).inc(metric::UPSTREAM_RQ_RETRY_SUCCESS);
+        }
+    }
+}
