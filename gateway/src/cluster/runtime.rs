@@ -76,8 +76,10 @@ impl Cluster {
         metrics.set(metric::MEMBERSHIP_HEALTHY, self.endpoints.count(Health::Healthy) as u64);
         metrics.set(metric::MEMBERSHIP_DEGRADED, self.endpoints.count(Health::Degraded) as u64);
         metrics.set(metric::MEMBERSHIP_EXCLUDED, self.endpoints.count(Health::Draining) as u64);
+        // As Envoy, which knows it of endpoints that come by themselves.
         let heaviest = self.endpoints.hosts().iter().map(|host| host.weight).max();
-        metrics.set(metric::MAX_HOST_WEIGHT, heaviest.unwrap_or(0).into());
+        metrics
+            .set(metric::MAX_HOST_WEIGHT, heaviest.filter(|_| self.config.eds_service.is_some()).unwrap_or(0).into());
 
         let all = || RoutingPriority::ALL.into_iter().flat_map(|p| BreakerKind::ALL.into_iter().map(move |k| (p, k)));
         let any_open = all().any(|(priority, kind)| self.is_open(kind, priority));

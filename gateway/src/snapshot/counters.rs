@@ -116,6 +116,9 @@ impl Counters {
 
     pub(super) fn cluster(&self, cluster: &Cluster, known: bool) {
         self.clusters.inc(if known { cluster_manager::CLUSTER_MODIFIED } else { cluster_manager::CLUSTER_ADDED });
+        if !cluster.endpoints.hosts().is_empty() {
+            cluster.runtime.metrics().inc(cluster::MEMBERSHIP_CHANGE);
+        }
         cluster.publish_gauges();
     }
 

@@ -192,6 +192,9 @@ impl Pool {
             return Err(UpstreamError::Overflow(BreakerKind::Requests));
         }
         connection.requests = connection.requests.saturating_add(1);
+        if connection.requests == cluster.config.http.max_requests_per_connection {
+            metrics.inc(metric::UPSTREAM_CX_MAX_REQUESTS);
+        }
         connection.slot.in_use = true;
         endpoint.stats.rq_active.fetch_add(1, Relaxed);
         endpoint.stats.rq_total.fetch_add(1, Relaxed);
@@ -211,7 +214,6 @@ impl Pool {
         let config = self.config.borrow();
         let limit = config.http.max_requests_per_connection;
         if limit != 0 && connection.requests >= limit {
-            self.metrics().inc(metric::UPSTREAM_CX_MAX_REQUESTS);
             return;
         }
         if is_old(&connection, &config, now) {
@@ -365,6 +367,9 @@ impl Lease {
         self.slot.in_use = false;
         if by_peer {
             self.closed_by_peer();
+        } else {
+            // The endpoint has said that it will.
+            self.pool.metrics().inc(metric::UPSTREAM_CX_CLOSE_NOTIFY);
         }
     }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod clusters;
 mod connection;
+mod counters;
 mod forwarded;
 mod framing;
 mod http2;

@@ -79,6 +79,10 @@ impl Router {
             }
             return;
         }
+        // As Envoy, which counts these by themselves only.
+        if matches!(cause, Cause::UpstreamStreamDuration(_)) {
+            return;
+        }
         self.metrics(worker).response(status, is_internal(stream));
         // A full circuit breaker is not the endpoint's fault.
         if *cause != Cause::Overflow {

@@ -58,14 +58,13 @@ impl Router {
 
     pub(super) fn broken(&mut self, error: &ExchangeError, worker: &Worker, stream: &Stream) -> Event {
         let cause = match error {
-            ExchangeError::Head(_) | ExchangeError::Body(_) => {
-                self.metrics(worker).inc(metric::UPSTREAM_CX_PROTOCOL_ERROR);
-                Cause::UpstreamProtocol
-            }
+            ExchangeError::Closed { begun: false } | ExchangeError::Io { begun: false, .. } => Cause::UpstreamClosed,
             // An answer that breaks off is a broken one.
-            ExchangeError::Closed { begun: true } | ExchangeError::Io { begun: true, .. } => Cause::UpstreamProtocol,
-            ExchangeError::Closed { .. } | ExchangeError::Io { .. } => Cause::UpstreamClosed,
+            _ => Cause::UpstreamProtocol,
         };
+        if cause == Cause::UpstreamProtocol {
+            self.metrics(worker).inc(metric::UPSTREAM_CX_PROTOCOL_ERROR);
+        }
         let mut head_sent = true;
         if let Attempt::Active(active) = &mut self.attempt {
             if matches!(error, ExchangeError::Closed { .. } | ExchangeError::Io { .. }) {

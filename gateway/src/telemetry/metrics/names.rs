@@ -310,6 +310,7 @@ kinds! {
             UPDATE_ATTEMPT "update_attempt";
             UPDATE_REJECTED "update_rejected": on_use;
             UPDATE_SUCCESS "update_success";
+            UPSTREAM_CX_CLOSE_NOTIFY "upstream_cx_close_notify";
             UPSTREAM_CX_CONNECT_FAIL "upstream_cx_connect_fail";
             UPSTREAM_CX_CONNECT_TIMEOUT "upstream_cx_connect_timeout";
             UPSTREAM_CX_DESTROY "upstream_cx_destroy";
