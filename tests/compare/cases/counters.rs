@@ -216,6 +216,8 @@ async fn of_limited_connections() {
     .await;
 }
 
+type Context<'a> = Box<dyn Fn(&Authority) -> Value + 'a>;
+
 /// Handshakes with an upstream, each on a connection of its own.
 async fn handshakes(kind: Kind, context: impl Fn(&Authority) -> Value) -> Counts {
     let authority = Authority::new("root");
@@ -237,7 +239,7 @@ async fn of_handshakes() {
     }
     let trusting = |authority: &Authority, name: &str| json!({"trusted_ca": {"inline_string": authority.pem}, "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": name}}]});
     let validating = |validation: Value| json!({"sni": "upstream.example", "common_tls_context": {"validation_context": validation}});
-    let contexts: [(&str, Box<dyn Fn(&Authority) -> Value>); 7] = [
+    let contexts: [(&str, Context<'_>); 7] = [
         ("nothing to verify", Box::new(|_| json!({"sni": "upstream.example"}))),
         ("without a name", Box::new(|_| json!({}))),
         ("good", Box::new(|authority| validating(trusting(authority, "upstream.example")))),

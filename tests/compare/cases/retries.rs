@@ -39,9 +39,9 @@ async fn policies() {
             "retry_back_off": {"base_interval": "0.001s"}}}},
         route("two", json!({"retry_on": "5xx", "num_retries": 2})),
         {"name": "refused-5xx", "match": {"prefix": "/unreachable"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "reset"}}},
-        {"name": "per-try-only", "match": {"prefix": "/try-only"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.1s"}}},
+        {"name": "per-try-only", "match": {"prefix": "/try-only"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.13s"}}},
         {"name": "per-try-idle", "match": {"prefix": "/idle-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
-            "retry_on": "5xx", "num_retries": 1, "per_try_idle_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
+            "retry_on": "5xx", "num_retries": 1, "per_try_idle_timeout": "0.13s", "retry_back_off": {"base_interval": "0.001s"}}}},
         {"name": "all-time", "match": {"prefix": "/all-time"}, "route": {"cluster": "a", "timeout": "0.3s", "retry_policy": {
             "retry_on": "5xx", "num_retries": 9, "per_try_timeout": "0.12s", "retry_back_off": {"base_interval": "0.001s"}}}},
         {"name": "stripped", "match": {"prefix": "/stripped"}, "route": {"cluster": "a"}, "request_headers_to_remove": ["x-envoy-retry-on"]},
@@ -49,7 +49,7 @@ async fn policies() {
             "request_headers_to_add": [{"header": {"key": "x-envoy-retry-on", "value": "5xx"}}]},
         {"name": "no-policy", "match": {"prefix": "/no-policy"}, "route": {"cluster": "a"}},
         {"name": "per-try", "match": {"prefix": "/per-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
-            "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.1s", "retry_back_off": {"base_interval": "0.001s"}}}},
+            "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.13s", "retry_back_off": {"base_interval": "0.001s"}}}},
     ]);
     let hosts = json!([{"name": "all", "domains": ["*"], "routes": routes, "include_request_attempt_count": true,
         "include_attempt_count_in_response": true}]);
