@@ -11,6 +11,7 @@ mod drain;
 mod drain_listeners;
 mod files;
 mod http2;
+mod late_files;
 mod plugins;
 mod streaming;
 mod tls;

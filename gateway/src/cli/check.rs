@@ -28,7 +28,7 @@ pub(super) struct Check {
     /// The same, spelled as for `weir run`
     #[arg(short = 'c', long = "config-path", value_name = "FILE")]
     config_path: Option<PathBuf>,
-    /// The bootstrap itself instead of a file
+    /// The bootstrap itself; beside files it is merged into each of them
     #[arg(long, value_name = "YAML")]
     config_yaml: Option<String>,
 }
@@ -36,9 +36,13 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn execute(self) -> ExitCode {
         let files = self.files.into_iter().chain(self.config_path).map(Config::read);
-        let inline = self.config_yaml.map(|text| Ok(Config::inline(text)));
+        let mut configs: Vec<_> =
+            files.map(|config| config.map(|config| config.with(self.config_yaml.clone()))).collect();
+        if configs.is_empty() {
+            configs.extend(self.config_yaml.clone().map(|text| Ok(Config::inline(text))));
+        }
         let mut problems = 0;
-        for config in files.chain(inline) {
+        for config in configs {
             problems += match config {
                 Ok(config) => report(&config),
                 Err(reason) => {
@@ -75,7 +79,8 @@ pub(super) fn check(config: &Config) -> (Vec<Finding>, Summary) {
     let plugins = Plugins::new(Arc::clone(&registry), node, EngineSettings::from_environment());
     let access_logs = Arc::new(Sinks::dry(&registry));
     let mut publisher = Publisher::new(PublisherSettings { registry, plugins, access_logs }, Arc::default());
-    let mut findings = config.admin(&bootstrap).err().unwrap_or_default();
+    let mut findings = config.findings_of_over();
+    findings.extend(config.admin(&bootstrap).err().unwrap_or_default());
     let mut sources = config.sources(bootstrap);
     findings.extend(sources.load(&mut publisher));
     findings.extend_from_slice(sources.unready());
@@ -129,7 +134,7 @@ static_resources:
     unknown_field: 1
     outlier_detection: {}
 "#;
-        let config = Config { name: "x.yaml".to_owned(), text: text.to_owned() };
+        let config = Config { name: "x.yaml".to_owned(), ..Config::inline(text.to_owned()) };
         let (findings, _) = check(&config);
         let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
         let place = "static_resources.listeners[0].filter_chains[0]";

@@ -19,6 +19,8 @@ pub(super) struct Config {
     /// What to call it: its file.
     pub(super) name: String,
     pub(super) text: String,
+    /// What is merged into it (`--config-yaml` beside a file).
+    pub(super) over: Option<String>,
 }
 
 impl Config {
@@ -27,18 +29,32 @@ impl Config {
         let name = path.display().to_string();
         let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
         match text {
-            Ok(text) => Ok(Self { name, text }),
+            Ok(text) => Ok(Self { name, text, over: None }),
             Err(e) => Err(format!("{name}: cannot be read: {e}")),
         }
     }
 
     /// Of the command line itself.
     pub(super) fn inline(text: String) -> Self {
-        Self { name: INLINE_NAME.to_owned(), text }
+        Self { name: INLINE_NAME.to_owned(), text, over: None }
+    }
+
+    /// With a text of the command line merged into it, as Envoy does: what it says overrides.
+    pub(super) fn with(self, over: Option<String>) -> Self {
+        Self { over, ..self }
     }
 
     pub(super) fn bootstrap(&self) -> Bootstrap {
-        weir_xds::read_bootstrap(&self.text)
+        match &self.over {
+            None => weir_xds::read_bootstrap(&self.text),
+            Some(over) => weir_xds::read_bootstrap_over(&self.text, over),
+        }
+    }
+
+    /// What is wrong with the form of the text that is merged into it.
+    pub(super) fn findings_of_over(&self) -> Vec<Finding> {
+        let Some(over) = &self.over else { return Vec::new() };
+        finding::in_bootstrap(INLINE_NAME, over, weir_xds::decode(over, weir_xds::BOOTSTRAP).problems)
     }
 
     pub(super) fn sources(&self, bootstrap: Bootstrap) -> Sources {
@@ -87,6 +103,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn the_command_line_overrides_the_file() {
+        let file = "node: {id: a, cluster: b, metadata: {k: 1}}\nstatic_resources: {clusters: [{name: x}]}\n";
+        let over = "node: {id: c}\nadmin: {}\nstatic_resources: {clusters: [{name: y}]}\n";
+        let config = Config::inline(file.to_owned()).with(Some(over.to_owned()));
+        let bootstrap = config.bootstrap();
+        let proto = bootstrap.proto.node.clone().unwrap();
+        assert_eq!((proto.id.as_str(), proto.cluster.as_str()), ("c", "b"));
+        assert!(proto.metadata.is_some() && bootstrap.proto.admin.is_some());
+        let names: Vec<_> = bootstrap.resources.iter().map(|r| (r.name.as_str(), r.path.as_str())).collect();
+        assert_eq!(names, [("x", "static_resources.clusters[0]"), ("y", "static_resources.clusters[1]")]);
+        assert_eq!(config.findings_of_over(), []);
+        let config = Config::inline(file.to_owned()).with(Some("\nnodes: {}".to_owned()));
+        let findings = config.findings_of_over();
+        assert!(findings[0].to_string().starts_with("--config-yaml:2: nodes: unknown field"), "{findings:?}");
+    }
 
     #[test]
     fn the_admin_address_and_the_node() {

@@ -25,8 +25,8 @@ pub(super) struct Run {
     /// Envoy v3 bootstrap, YAML or JSON; `-` for standard input
     #[arg(short = 'c', long = "config-path", value_name = "FILE", required_unless_present = "config_yaml")]
     config_path: Option<PathBuf>,
-    /// The bootstrap itself instead of a file
-    #[arg(long, value_name = "YAML", conflicts_with = "config_path")]
+    /// The bootstrap itself; beside a file it is merged into that one and overrides it
+    #[arg(long, value_name = "YAML")]
     config_yaml: Option<String>,
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -57,13 +57,16 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn execute(self) -> ExitCode {
         let config = match (self.config_path, self.config_yaml) {
-            (_, Some(text)) => Config::inline(text),
-            (Some(path), None) => match Config::read(path) {
-                Ok(config) => config,
+            (None, Some(text)) => Config::inline(text),
+            (Some(path), over) => match Config::read(path) {
+                Ok(config) => config.with(over),
                 Err(reason) => return fail(&reason),
             },
             (None, None) => return fail("no configuration: give one with -c FILE"),
         };
+        if !config.findings_of_over().is_empty() {
+            return refuse(&config);
+        }
         let bootstrap = config.bootstrap();
         let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config) };
         let settings = Settings {

@@ -9,6 +9,7 @@ use weir_xds::{Kind, Problem, Resource};
 
 use super::Problems;
 use super::update::{Rejected, Report, Update};
+use super::wanted::Wanted;
 
 /// The resources of one kind by name.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(super) struct Refused {
     pub(super) resource: Resource,
     pub(super) problems: Vec<Problem>,
     pub(super) at: SystemTime,
+    /// From files.
+    pub(super) wanted: Wanted,
 }
 
 /// A resource that compiled, before it is in force.
@@ -109,6 +112,17 @@ impl<T> Collection<T> {
     /// All versions in force, by name.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Good<T>)> {
         self.entries.iter().filter_map(|(name, entry)| Some((name, entry.good.as_ref()?)))
+    }
+
+    /// Versions that were refused and are not in force otherwise.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&Entry<T>, &Refused)> {
+        let refused = self.entries.values().filter_map(|entry| Some((entry, entry.refused.as_ref()?)));
+        refused.filter(|(entry, refused)| entry.good.as_ref().is_none_or(|good| good.bytes != refused.resource.bytes))
+    }
+
+    /// Whether one of them is this source's.
+    pub(super) fn refuses(&self, source: &str) -> bool {
+        self.refused().any(|(entry, _)| *entry.source == *source)
     }
 
     /// Everything, by name.
@@ -199,15 +213,16 @@ impl<T> Collection<T> {
                 continue;
             }
             let hash = resource.content_hash();
-            if let Some(entry) = self.entries.get_mut(&name)
-                && let Some(good) = entry
-                    .good
-                    .as_mut()
-                    .filter(|good| !good.expired && good.hash == hash && good.bytes == resource.bytes)
-            {
+            let same = |good: &&Good<T>| !good.expired && good.hash == hash && good.bytes == resource.bytes;
+            if self.good(&name).filter(same).is_some() {
+                self.take_over(&name, &update.source);
                 self.unlisted.remove(&name);
-                good.path = resource.path;
-                entry.refused = None;
+                if let Some(entry) = self.entries.get_mut(&name) {
+                    entry.refused = None;
+                    if let Some(good) = &mut entry.good {
+                        good.path = resource.path;
+                    }
+                }
                 report.unchanged += 1;
                 continue;
             }
@@ -231,7 +246,10 @@ impl<T> Collection<T> {
             return Some(format!("a {} needs a name", resource.kind.word()));
         }
         let entry = self.entries.get(resource.name.as_str()).filter(|entry| entry.source != *source)?;
-        // What was never in force keeps no name from others.
+        // What was never in force keeps no name from others, nor does what its source has given up.
+        if self.unlisted.contains(resource.name.as_str()) {
+            return None;
+        }
         entry.good.as_ref().map(|_| format!("the name {:?} is taken by {}", resource.name, entry.source))
     }
 
@@ -258,7 +276,11 @@ impl<T> Collection<T> {
     ) {
         let name: Arc<str> = resource.name.as_str().into();
         let (kind, source) = (resource.kind, Arc::clone(source));
-        let refused = Some(Refused { resource, problems: problems.clone(), at: SystemTime::now() });
+        let wanted = Wanted::of(&resource);
+        let refused = Some(Refused { resource, problems: problems.clone(), at: SystemTime::now(), wanted });
+        if self.unlisted.contains(&name) {
+            self.take_over(&name, &source);
+        }
         let kept = match self.entries.get_mut(&name) {
             Some(entry) if entry.good.is_some() => {
                 entry.refused = refused;
@@ -272,6 +294,14 @@ impl<T> Collection<T> {
             }
         };
         report.rejected.push(Rejected { kind, name: (*name).to_owned(), source, problems, kept });
+    }
+
+    /// Makes it this source's: the one that had it may have given it up.
+    fn take_over(&mut self, name: &Arc<str>, source: &Arc<str>) {
+        self.own(name, source);
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.source = Arc::clone(source);
+        }
     }
 
     /// Notes whose it is.

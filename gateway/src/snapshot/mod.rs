@@ -2,6 +2,7 @@
 
 mod collection;
 pub mod compile;
+mod conflicts;
 pub mod connection_manager;
 mod counters;
 mod dump;
@@ -18,6 +19,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod update;
+mod wanted;
 
 pub use dump::{DumpEntry, Rejection};
 pub use problem::{Problem, Problems};

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use prost::Message;
 use weir_xds::{Kind, Problem, Resource, pb};
 
-use super::collection::{Candidate, Collection};
+use super::collection::Collection;
 use super::compile::cluster::{ClusterCx, compile_assignment, compile_cluster, eds_reference};
 use super::compile::connection_manager::compile_routes;
 use super::compile::listener::{CompiledListener, ListenerCx, compile_listener, secrets};
@@ -61,6 +61,7 @@ pub struct Publisher {
     retired: Vec<Arc<Snapshot>>,
     /// Listeners that connections may still hold, or only a chain of them.
     retired_listeners: Vec<Arc<Listener>>,
+    changes: u64,
 }
 
 /// A cluster with what it names; the cluster itself is in the table.
@@ -102,6 +103,7 @@ impl Publisher {
             store,
             retired: Vec::new(),
             retired_listeners: Vec::new(),
+            changes: 0,
         }
     }
 
@@ -152,12 +154,28 @@ impl Publisher {
         report
     }
 
-    /// Resources in files that listeners and clusters in force name; sorted, each once.
+    /// Resources in files that listeners and clusters name, those that were refused included; sorted, each once.
     pub fn references(&self) -> Vec<Reference> {
         let listeners = self.listeners.all().flat_map(|(_, good)| &good.value.references);
         let clusters = self.clusters.all().flat_map(|(_, good)| &good.value.references);
-        let all: BTreeSet<&Reference> = listeners.chain(clusters).collect();
+        let of_refused = self.listeners.refused().flat_map(|(_, refused)| &refused.wanted.references);
+        let of_refused = of_refused.chain(self.clusters.refused().flat_map(|(_, refused)| &refused.wanted.references));
+        let all: BTreeSet<&Reference> = listeners.chain(clusters).chain(of_refused).collect();
         all.into_iter().cloned().collect()
+    }
+
+    /// Whether a version of a resource is refused that this source has.
+    pub fn refuses(&self, source: &str) -> bool {
+        self.secrets.refuses(source)
+            || self.endpoints.refuses(source)
+            || self.clusters.refuses(source)
+            || self.routes.refuses(source)
+            || self.listeners.refuses(source)
+    }
+
+    /// A number that grows whenever something was taken or is gone.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What a listener still waits for; empty if it may listen.
@@ -199,7 +217,7 @@ impl Publisher {
         self.compile_secrets(update, report)
     }
 
-    fn compile_secrets(&mut self, update: Update, report: &mut Report) -> bool {
+    pub(super) fn compile_secrets(&mut self, update: Update, report: &mut Report) -> bool {
         let (before, source) = (report.rejected.len(), Arc::clone(&update.source));
         let candidates = self.secrets.candidates(update, report, |resource, _, problems| {
             compile_secret(&decode::<pb::tls::Secret>(resource, problems)?, problems)
@@ -250,7 +268,7 @@ impl Publisher {
         self.compile_clusters(update, report) || changed
     }
 
-    fn compile_clusters(&mut self, update: Update, report: &mut Report) -> bool {
+    pub(super) fn compile_clusters(&mut self, update: Update, report: &mut Report) -> bool {
         let (registry, table, endpoints) = (&self.settings.registry, &self.table, &self.endpoints);
         let tls = TlsCx { secrets: &self.tls_secrets, tickets: &self.tickets };
         let candidates = self.clusters.candidates(update, report, |resource, _, problems| {
@@ -267,6 +285,7 @@ impl Publisher {
             let eds_service = compiled.config.eds_service.clone();
             Some(NamedCluster { eds_service, references, compiled: Some(compiled) })
         });
+        let candidates = self.without_rival_files(candidates, report);
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for mut candidate in candidates {
             let Some(cluster) = candidate.value.compiled.take() else { continue };
@@ -302,7 +321,7 @@ impl Publisher {
         changed
     }
 
-    fn compile_route_configs(&mut self, update: Update, report: &mut Report) -> bool {
+    pub(super) fn compile_route_configs(&mut self, update: Update, report: &mut Report) -> bool {
         let table = &self.table;
         let candidates = self.routes.candidates(update, report, |resource, _, problems| {
             let proto = decode::<pb::route::RouteConfiguration>(resource, problems)?;
@@ -340,7 +359,8 @@ impl Publisher {
         let candidates = listeners.candidates(update, report, |resource, _, problems| {
             compile_listener(&decode::<pb::listener::Listener>(resource, problems)?, &cx, problems)
         });
-        let candidates = self.without_conflicts(candidates, report);
+        let candidates = self.without_taken_addresses(candidates, report);
+        let candidates = self.without_rival_files(candidates, report);
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for candidate in candidates {
             let before = self.listeners.accept(candidate, now, report);
@@ -350,37 +370,8 @@ impl Publisher {
         changed
     }
 
-    /// Refuses candidates whose address another listener has: of two the first in order keeps it.
-    fn without_conflicts(
-        &mut self,
-        mut candidates: Vec<Candidate<CompiledListener>>,
-        report: &mut Report,
-    ) -> Vec<Candidate<CompiledListener>> {
-        loop {
-            let pending: HashSet<&Arc<str>> = candidates.iter().map(|c| &c.name).collect();
-            let kept = self.listeners.all().filter(|(name, _)| !pending.contains(name));
-            let mut taken: HashMap<_, Arc<str>> =
-                kept.map(|(name, good)| (good.value.listener.address, Arc::clone(name))).collect();
-            let conflict = candidates.iter().enumerate().find_map(|(at, candidate)| {
-                let address = candidate.value.listener.address;
-                // Port 0 is another port for each.
-                if address.port() == 0 {
-                    return None;
-                }
-                let by = taken.insert(address, Arc::clone(&candidate.name))?;
-                Some((at, format!("{address} is taken by listener {by:?}")))
-            });
-            let Some((at, reason)) = conflict else { return candidates };
-            let Candidate { source, resource, .. } = candidates.remove(at);
-            let path = format!("{}.address", resource.path);
-            let path = path.strip_prefix('.').unwrap_or(&path).to_owned();
-            // What stays in force of this listener may in turn be in another's way: look again.
-            self.listeners.refuse(&source, resource, vec![Problem { path, line: None, reason }], report);
-        }
-    }
-
     /// Compiles again what was refused before and may be right now that something it names has come.
-    fn retry(&mut self, report: &mut Report, changed: &mut Changed) {
+    pub(super) fn retry(&mut self, report: &mut Report, changed: &mut Changed) {
         let tried: HashSet<(Kind, String)> = report.rejected.iter().map(|r| (r.kind, r.name.clone())).collect();
         let clusters = refused(&self.clusters, &tried);
         changed.clusters |= self.retry_all(clusters, report, Self::compile_clusters);
@@ -457,9 +448,10 @@ impl Publisher {
     }
 
     /// Tells what was done.
-    pub(super) fn conclude(&self, started: Instant, report: &Report, changed: &Changed) {
+    pub(super) fn conclude(&mut self, started: Instant, report: &Report, changed: &Changed) {
         let version = self.store.load().version;
         let published = changed.clusters || changed.routes || changed.listeners;
+        self.changes += u64::from(published || report.accepted > 0 || report.removed > 0);
         self.counters.publication(started.elapsed(), version, published, report.rejected.len());
         self.counters.totals(self.table.len(), self.listeners.all().count());
         for rejected in &report.rejected {

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use weir_xds::{Kind, Problem};
 
+use super::collection::{Collection, Entry, Refused};
 use super::publisher::{Changed, Publisher};
 use super::update::{Report, Update};
 use crate::tls::SecretSlot;
@@ -22,7 +23,8 @@ pub struct WatchedFile {
 }
 
 impl Publisher {
-    /// Files that what is in force was read from: certificates, keys, lists, and modules of plugins; sorted, each once.
+    /// Files that what is in force was read from: certificates, keys, lists, and modules of plugins; and those that what
+    /// was refused wants to read. Sorted, each once.
     /// Not the files that resources come from: those are [`Publisher::references`].
     pub fn files(&self) -> Vec<WatchedFile> {
         let mut files = BTreeSet::new();
@@ -38,6 +40,10 @@ impl Publisher {
             let modules = managers.flat_map(|manager| manager.filters.plugins()).filter_map(|plugin| plugin.file());
             files.extend(modules.map(|path| WatchedFile { path: path.to_owned(), directory: None }));
         }
+        files.extend(self.secrets.refused().flat_map(|(_, refused)| refused.wanted.files.iter().cloned()));
+        files.extend(self.clusters.refused().flat_map(|(_, refused)| refused.wanted.files.iter().cloned()));
+        files.extend(self.routes.refused().flat_map(|(_, refused)| refused.wanted.files.iter().cloned()));
+        files.extend(self.listeners.refused().flat_map(|(_, refused)| refused.wanted.files.iter().cloned()));
         files.into_iter().collect()
     }
 
@@ -47,8 +53,8 @@ impl Publisher {
         let started = Instant::now();
         let mut report = Report::default();
         self.refresh_secrets(path, &mut report);
-        let listeners = self.refresh_modules(path, &mut report);
-        let changed = Changed { listeners, ..Changed::default() };
+        let mut changed = Changed { listeners: self.refresh_modules(path, &mut report), ..Changed::default() };
+        self.retry_waiting(path, &mut report, &mut changed);
         self.swap(&changed);
         self.conclude(started, &report, &changed);
         report
@@ -103,6 +109,26 @@ impl Publisher {
         changed
     }
 
+    /// Compiles again what was refused and reads the file: it may be there now, or right.
+    fn retry_waiting(&mut self, path: &Path, report: &mut Report, changed: &mut Changed) {
+        let mut came = false;
+        for update in waiting(&self.secrets, path) {
+            came |= self.compile_secrets(update, report);
+        }
+        for update in waiting(&self.clusters, path) {
+            changed.clusters |= self.compile_clusters(update, report);
+        }
+        for update in waiting(&self.routes, path) {
+            changed.routes |= self.compile_route_configs(update, report);
+        }
+        for update in waiting(&self.listeners, path) {
+            changed.listeners |= self.compile_listeners(update, report);
+        }
+        if came || changed.clusters {
+            self.retry(report, changed);
+        }
+    }
+
     /// Secrets that stand in contexts themselves, each with whose it is.
     fn inline_secrets(&self) -> Vec<(Owner, Arc<SecretSlot>)> {
         let mut all = Vec::new();
@@ -142,6 +168,17 @@ impl Owner {
         let problems = vec![Problem { path: self.path, line: None, reason }];
         super::Rejected { kind: self.kind, name: (*self.name).to_owned(), source: self.source, problems, kept: true }
     }
+}
+
+/// What was refused, could be read itself, and wants that file.
+fn waiting<T>(collection: &Collection<T>, path: &Path) -> Vec<Update> {
+    let wants = |refused: &Refused| refused.wanted.files.iter().any(|file| file.path == path);
+    let all = collection.refused().filter(|(_, refused)| refused.resource.problems.is_empty() && wants(refused));
+    let update = |(entry, refused): (&Entry<T>, &Refused)| {
+        let source = Arc::clone(&entry.source);
+        Update { source, kind: refused.resource.kind, resources: vec![refused.resource.clone()] }
+    };
+    all.map(update).collect()
 }
 
 fn reads(loaded: &Loaded, path: &Path) -> bool {

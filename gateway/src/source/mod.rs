@@ -17,7 +17,7 @@ use crate::{control::Control, snapshot::Publisher};
 /// How often it is looked whether old snapshots can be freed.
 const FREE_LOOK: Duration = Duration::from_secs(1);
 
-/// Publishes what changes, for as long as it is polled, and notifies `changed` each time. Files that were wrong at the
+/// Publishes what changes, for as long as it is polled, and notifies `changed` of what was taken or is gone. Files that were wrong at the
 /// start keep /ready from saying yes until they are right.
 pub fn watch(
     mut sources: Sources,
@@ -37,9 +37,12 @@ pub fn watch(
                     continue;
                 }
             };
+            let before = publisher.borrow().changes();
             sources.refresh(&files, &mut publisher.borrow_mut());
             follow_readiness(&sources, &control, &mut blocked);
-            changed.notify_one();
+            if publisher.borrow().changes() != before {
+                changed.notify_one();
+            }
         }
     }
 }

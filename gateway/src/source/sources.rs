@@ -121,10 +121,25 @@ impl Sources {
             let report = publisher.refresh(path);
             self.rejections(report, &mut findings);
         }
+        // What was refused until now may name files.
+        updates.extend(self.read_new(&publisher.references(), publisher, &mut findings));
         self.publish(updates, publisher, &mut findings);
-        let is_read_again = |f: &Finding| changed.iter().any(|path| *f.file == *path.display().to_string());
-        self.unready.retain(|old| !is_read_again(old) || findings.iter().any(|f| f.file == old.file));
+        self.follow_unready(&findings, publisher);
         findings
+    }
+
+    /// Keeps of what was wrong at the start what still is, in its newest words.
+    fn follow_unready(&mut self, findings: &[Finding], publisher: &Publisher) {
+        let before = mem::take(&mut self.unready);
+        let is_wrong = |file: &Arc<str>| {
+            let unusable = self.files.iter().any(|((_, path), names)| names.is_none() && *path == *Path::new(&**file));
+            unusable || publisher.refuses(file) || self.dangling.iter().any(|r| r.path == *Path::new(&**file))
+        };
+        let files: BTreeSet<&Arc<str>> = before.iter().map(|f| &f.file).filter(|file| is_wrong(file)).collect();
+        let is_told_anew = |file: &Arc<str>| findings.iter().any(|f| f.file == *file);
+        let old = before.iter().filter(|f| files.contains(&f.file) && !is_told_anew(&f.file));
+        let new = findings.iter().filter(|f| files.contains(&f.file));
+        self.unready = old.chain(new).cloned().collect();
     }
 
     /// How many resources there are.
@@ -138,8 +153,9 @@ impl Sources {
             let report = publisher.publish(mem::take(&mut updates));
             self.rejections(report, findings);
             let references = publisher.references();
-            updates = self.read_new(&references, publisher, findings);
-            updates.extend(self.let_go(&references));
+            // What one file gives up another may have.
+            updates = self.let_go(&references);
+            updates.extend(self.read_new(&references, publisher, findings));
         }
         let references = publisher.references();
         self.report_dangling(&references, findings);

@@ -1,16 +1,33 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::*;
 use crate::{
     plugin::{EngineSettings, Node, Plugins},
     snapshot::{PublisherSettings, SnapshotStore},
-    telemetry::{access_log::Sinks, log::LogControl, metrics::Registry},
+    telemetry::{
+        access_log::Sinks,
+        log::LogControl,
+        metrics::{
+            Registry,
+            names::{Cds, cds},
+        },
+    },
 };
 
 fn publisher() -> Publisher {
-    let registry = Registry::new(1);
+    publisher_with(Registry::new(1))
+}
+
+fn refused(registry: &Registry) -> u64 {
+    registry.scope(Cds, "").counter(cds::UPDATE_REJECTED)
+}
+
+fn publisher_with(registry: Arc<Registry>) -> Publisher {
     let plugins = Plugins::new(Arc::clone(&registry), Node::default(), EngineSettings::default());
     let access_logs = Arc::new(Sinks::dry(&registry));
     Publisher::new(PublisherSettings { registry, plugins, access_logs }, Arc::new(SnapshotStore::default()))
@@ -107,7 +124,8 @@ async fn changes_take_effect_and_bad_files_do_not() {
     fs::write(&cds, clusters("a")).unwrap();
     fs::write(&rds, "resources: [").unwrap();
     let mut sources = sources(folder.path());
-    let mut publisher = publisher();
+    let registry = Registry::new(1);
+    let mut publisher = publisher_with(Arc::clone(&registry));
     assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
     let store = Arc::clone(publisher.store());
     let publisher = Rc::new(RefCell::new(publisher));
@@ -134,12 +152,17 @@ async fn changes_take_effect_and_bad_files_do_not() {
         until("a cluster changes", &|| store.load().clusters.find("b").is_some()).await;
         assert!(store.load().clusters.find("a").is_none());
         let generation = store.generation();
-        fs::write(&cds, "").unwrap();
-        changed.notified().await;
-        fs::write(&cds, "resources: 5").unwrap();
-        changed.notified().await;
+        for bad in ["", "resources: 5"] {
+            let before = refused(&registry);
+            fs::write(&cds, bad).unwrap();
+            // Nothing is notified of what changes nothing.
+            while refused(&registry) == before {
+                time::sleep(Duration::from_millis(5)).await;
+            }
+        }
         assert_eq!(store.generation(), generation);
         assert!(store.load().clusters.find("b").is_some() && control.not_ready().is_empty());
+        assert!(time::timeout(Duration::ZERO, changed.notified()).await.is_err());
         fs::write(&cds, clusters("c")).unwrap();
         until("the next good file", &|| store.load().clusters.find("c").is_some()).await;
     };
@@ -147,4 +170,93 @@ async fn changes_take_effect_and_bad_files_do_not() {
         () = watching => panic!("the watch ended"),
         () = script => (),
     }
+}
+
+/// A listener of LDS on port 0 with routes `r` of a file.
+fn front(name: &str, rds: &Path) -> String {
+    format!(
+        r#"
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: {name}
+  address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.http_connection_manager
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+        stat_prefix: front
+        http_filters:
+        - name: envoy.filters.http.router
+          typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+        rds: {{route_config_name: r, config_source: {{path_config_source: {{path: {}}}}}}}
+"#,
+        rds.display()
+    )
+}
+
+fn with_lds(folder: &Path, listeners: &[String]) -> Sources {
+    let lds = folder.join("lds.yaml");
+    fs::write(&lds, format!("resources:\n{}", listeners.concat())).unwrap();
+    let text = format!("dynamic_resources: {{lds_config: {{path_config_source: {{path: {}}}}}}}", lds.display());
+    Sources::new("bootstrap.yaml", &text, weir_xds::read_bootstrap(&text))
+}
+
+/// Which file the routes in force are of.
+fn routes_from(publisher: &Publisher) -> Option<PathBuf> {
+    publisher.store().load().route_config("r")?;
+    publisher.dump().iter().find(|entry| &*entry.name == "r").map(|entry| PathBuf::from(&*entry.source))
+}
+
+#[test]
+fn a_name_may_move_to_another_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
+    fs::write(&a, routes("r", "*")).unwrap();
+    fs::write(&b, routes("r", "*")).unwrap();
+    let mut publisher = publisher();
+    let mut sources = with_lds(folder.path(), &[front("l", &a)]);
+    assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
+    assert_eq!(routes_from(&publisher).as_ref(), Some(&a));
+    drop(with_lds(folder.path(), &[front("l", &b)]));
+    assert_eq!(shown(&sources.refresh(&[folder.path().join("lds.yaml")], &mut publisher)), Vec::<String>::new());
+    assert_eq!(routes_from(&publisher).as_ref(), Some(&b));
+}
+
+#[test]
+fn one_name_from_two_files_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
+    fs::write(&a, routes("r", "*")).unwrap();
+    fs::write(&b, routes("r", "*")).unwrap();
+    let mut publisher = publisher();
+    let mut sources = with_lds(folder.path(), &[front("l", &a), front("m", &b)]);
+    assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
+    let unready = shown(sources.unready()).join("\n");
+    let told = format!(
+        "resources[1]: reads the route configuration \"r\" from {}, but listener \"l\" reads one of that name from {}",
+        b.display(),
+        a.display()
+    );
+    assert!(unready.contains(&told), "{unready}");
+    let snapshot = publisher.store().load();
+    assert!(snapshot.listener("l").is_some() && snapshot.listener("m").is_none());
+}
+
+#[test]
+fn files_of_a_refused_listener_are_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let rds = folder.path().join("rds.yaml");
+    fs::write(&rds, routes("r", "*").replace("prefix: /", "safe_regex: {regex: '('}")).unwrap();
+    let mut publisher = publisher();
+    let bad = front("l", &rds).replace("127.0.0.1", "nowhere.example");
+    let mut sources = with_lds(folder.path(), &[bad]);
+    assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
+    let unready = shown(sources.unready()).join("\n");
+    assert!(unready.contains("nowhere.example") && unready.contains("safe_regex"), "{unready}");
+    // Both are mended.
+    fs::write(&rds, routes("r", "*")).unwrap();
+    drop(with_lds(folder.path(), &[front("l", &rds)]));
+    sources.refresh(&[rds, folder.path().join("lds.yaml")], &mut publisher);
+    assert_eq!(shown(sources.unready()), Vec::<String>::new());
+    assert!(routes_from(&publisher).is_some());
 }

@@ -6,13 +6,13 @@ use prost::{Message, bytes::Bytes};
 
 use crate::{
     check::check,
-    decode::{self, Decoded},
+    decode::{self, Decoded, decode},
     lines::Lines,
     pb,
     problem::Problem,
     resource::{Kind, Resource},
     schema::{self, name_of_type_url},
-    wire,
+    typed_struct, wire,
 };
 
 /// A bootstrap, its static resources apart.
@@ -49,7 +49,8 @@ pub struct Discovery {
     pub problems: Vec<Problem>,
 }
 
-const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+/// The message of a bootstrap.
+pub const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 const DISCOVERY_RESPONSE: &str = "envoy.service.discovery.v3.DiscoveryResponse";
 const RESOURCE: &str = "envoy.service.discovery.v3.Resource";
 /// `Bootstrap.static_resources`, and the fields in it.
@@ -59,10 +60,28 @@ const STATIC_KINDS: [(u32, Kind, &str); 3] =
 
 /// Reads a bootstrap from YAML or JSON and checks it and each of its static resources.
 pub fn read_bootstrap(text: &str) -> Bootstrap {
+    match Document::read(text, BOOTSTRAP) {
+        Ok(document) => bootstrap(document),
+        Err(problem) => Bootstrap { problems: vec![problem], ..Bootstrap::default() },
+    }
+}
+
+/// Reads a bootstrap and merges another one into it as protobuf does: its scalars replace, its lists are added behind,
+/// messages are merged. Paths and lines are those of `text` and what was merged into it; what is wrong with the form of
+/// `over` is not told: decode it by itself for that.
+pub fn read_bootstrap_over(text: &str, over: &str) -> Bootstrap {
     let mut document = match Document::read(text, BOOTSTRAP) {
         Ok(document) => document,
         Err(problem) => return Bootstrap { problems: vec![problem], ..Bootstrap::default() },
     };
+    // What either could not hold is told as a problem of its form.
+    let mut merged = pb::bootstrap::Bootstrap::decode(document.decoded.bytes.as_slice()).unwrap_or_default();
+    let _ = merged.merge(decode(over, BOOTSTRAP).bytes.as_slice());
+    document.decoded.bytes = merged.encode_to_vec();
+    bootstrap(document)
+}
+
+fn bootstrap(mut document: Document<'_>) -> Bootstrap {
     let bytes = Bytes::from(mem::take(&mut document.decoded.bytes));
     let mut rest = Vec::new();
     let mut resources = Vec::new();
@@ -125,8 +144,11 @@ pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery
         return whole("text protobuf is not supported: use YAML, JSON or .pb".to_owned());
     }
     let document = if file_name.ends_with(".pb") {
-        let decoded = Decoded { bytes: contents.to_vec(), problems: Vec::new() };
-        Ok(Document { lines: Lines::new(""), decoded })
+        let mut problems = Vec::new();
+        let message = schema::message(DISCOVERY_RESPONSE);
+        let resolved = message.and_then(|message| typed_struct::resolve(message, contents, &mut problems));
+        let bytes = resolved.unwrap_or_else(|| contents.to_vec());
+        Ok(Document { lines: Lines::new(""), decoded: Decoded { bytes, problems } })
     } else {
         match std::str::from_utf8(contents) {
             Ok(text) => Document::read(text, DISCOVERY_RESPONSE),

@@ -10,6 +10,7 @@ mod check;
 mod coverage;
 mod decode;
 mod document;
+mod files;
 mod json;
 mod lines;
 mod mask;
@@ -19,12 +20,16 @@ pub mod resource;
 mod schema;
 mod tape;
 mod time;
+mod typed_struct;
 mod wire;
 
 pub use check::check;
 pub use coverage::{coverage_markdown, self_check};
 pub use decode::{Decoded, decode};
-pub use document::{Bootstrap, Discovery, read_bootstrap, read_discovery, read_resource};
+pub use document::{
+    BOOTSTRAP, Bootstrap, Discovery, read_bootstrap, read_bootstrap_over, read_discovery, read_resource,
+};
+pub use files::{NamedFile, named_files};
 pub use json::{to_json, to_json_any};
 pub use lines::Lines;
 pub use mask::{MaskError, mask};

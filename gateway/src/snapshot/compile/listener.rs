@@ -18,6 +18,7 @@ use crate::telemetry::access_log::Sinks;
 use crate::telemetry::metrics::{Registry, Scope, names};
 use pb::core::address::Address;
 use pb::core::socket_address::PortSpecifier;
+use pb::hcm::http_connection_manager::RouteSpecifier;
 use pb::listener::filter::ConfigType as NetworkFilterType;
 use pb::listener::listener_filter::ConfigType as ListenerFilterType;
 
@@ -306,6 +307,21 @@ pub(in crate::snapshot) fn secrets(
         problems.nest("typed_config.common_tls_context", inner);
     }
     sources
+}
+
+/// Route configurations from files that connection managers name.
+pub(in crate::snapshot) fn named_routes(filters: &[pb::listener::Filter], problems: &mut Problems) -> Vec<Sourced> {
+    let managers = filters.iter().filter_map(|filter| match &filter.config_type {
+        Some(NetworkFilterType::TypedConfig(any)) => pb::unpack::<pb::hcm::HttpConnectionManager>(any).ok(),
+        _ => None,
+    });
+    let sources = managers.filter_map(|manager| match manager.route_specifier {
+        Some(RouteSpecifier::Rds(rds)) => {
+            sourced(Kind::Route, &rds.route_config_name, rds.config_source.as_ref(), problems)
+        }
+        _ => None,
+    });
+    sources.collect()
 }
 
 fn waits_for(sources: &[Sourced]) -> Box<[Awaited]> {

@@ -54,7 +54,7 @@ impl<'b> Walk<'b> {
             WellKnown::No => self.fields(message, index, bytes, mode),
             WellKnown::Any => self.any(bytes, mode),
             WellKnown::TypedStruct => {
-                self.problem("a TypedStruct is read from YAML and JSON only: send the message itself".to_owned());
+                self.problem("a TypedStruct stands only where any message may: in an Any".to_owned());
             }
             _ => (),
         }
