@@ -118,6 +118,55 @@ async fn floods_are_cut_off_and_bystanders_are_served() {
 }
 
 #[tokio::test]
+async fn resets_one_after_the_other_end_the_connection_too() {
+    const HEADERS: &[u8] = &[0x82, 0x86, 0x84, 0x01, 1, b'a'];
+    let upstream = Upstream::answering(|_, _| Reply::never()).await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(&[H2_PREFACE, &h2_frame(4, 0, 0, &[])].concat()).await.unwrap();
+
+    let begun = async |count: u64| {
+        gateway.stat("http.test.downstream_rq_total").await.unwrap_or(0) >= count
+            || gateway.stat("http.test.downstream_cx_active").await == Some(0)
+    };
+    for n in 0..2_000_u32 {
+        let id = 2 * n + 1;
+        let begin = h2_frame(1, 5, id, HEADERS);
+        let reset = h2_frame(3, 0, id, &8_u32.to_be_bytes());
+        if stream.write_all(&begin).await.is_err() {
+            break;
+        }
+        // Each is a request under way when it is reset, so that none is thrown away before it was looked at.
+        if n % 10 == 0 {
+            eventually("the stream has begun", async || begun(u64::from(n) + 1).await).await;
+        }
+        tokio::task::yield_now().await;
+        if stream.write_all(&reset).await.is_err() {
+            break;
+        }
+    }
+
+    gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+    assert!(gateway.stat("http.test.downstream_rq_total").await.unwrap() < 2_000);
+}
+
+#[tokio::test]
+async fn too_many_fields_reset_the_stream() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;
+    let mut client = H2Client::connect(gateway.address()).await;
+    let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
+    let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+
+    assert_eq!(client.request(request("GET", "/", &fields[..90]), b"").await.unwrap().status, 200);
+    let refused = client.request(request("GET", "/", &fields), b"").await;
+
+    assert!(refused.is_err_and(|error| error.is_reset()));
+    assert_eq!(upstream.seen().len(), 1);
+    gateway.stat_becomes("weir.header_limit_exceeded", 1).await;
+}
+
+#[tokio::test]
 async fn http_1_is_not_spoken_where_only_http_2_is() {
     let upstream = Upstream::start().await;
     let hcm = Hcm::new().set(json!({"codec_type": "HTTP2"}));

@@ -13,6 +13,7 @@ mod files;
 mod http2;
 mod late_files;
 mod plugins;
+mod silence;
 mod streaming;
 mod tls;
 mod under_load;

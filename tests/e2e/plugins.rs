@@ -31,6 +31,17 @@ async fn a_trap_anywhere_fails_one_request_and_the_next_is_served() {
 }
 
 #[tokio::test]
+async fn a_client_that_traps_as_often_as_it_can_fails_its_own_requests_only() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new().wasm("chaos", ""), upstream.address)).await;
+
+    for n in 0..150 {
+        assert_eq!(chaos("trap@request", "", &gateway).await.unwrap().status, 503);
+        assert_eq!(chaos("nothing", "", &gateway).await.unwrap().status, 200, "after trap {n}");
+    }
+}
+
+#[tokio::test]
 async fn a_trap_when_it_logs_fails_nothing() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::weir(Bootstrap::serving(Hcm::new().wasm("chaos", ""), upstream.address)).await;

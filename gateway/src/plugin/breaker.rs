@@ -1,22 +1,23 @@
 //! How fast a failing guest is started again.
 //!
-//! A guest that fails now and then is replaced at once: a bucket of starts refills steadily. When the bucket is empty the
-//! guest is in a crash loop: no start for a while, doubled each time it happens again, reset after a quiet time. It
-//! always ends by itself.
+//! A guest that fails is replaced at once as long as that is cheap: a bucket of starts refills steadily, and a start takes
+//! of it what it took of the worker's time. So a client that makes a quickly started guest trap as often as it can fails
+//! its own requests only. When the bucket is empty, no start for a while, doubled each time it happens again, reset after
+//! a quiet time. It always ends by itself.
 
 use std::time::{Duration, Instant};
 
 use super::config::RestartBackoff;
 
-/// Starts in a row without waiting.
+/// Starts in a row without waiting, each as long as [`FULL_START`].
 const BURST: f64 = 20.0;
-/// Starts that come back each second.
+/// Starts that come back each second: half of a worker's time.
 const REFILL_PER_SECOND: f64 = 10.0;
-
-/// A start that takes so long counts as one more, up to `MOST_FOR_A_START`: a worker that waits for its turn on a busy
-/// machine must not count as a crash loop.
-const SLOW_START: Duration = Duration::from_millis(50);
-/// Most starts that a slow one counts as.
+/// A start that takes so long counts as one.
+const FULL_START: Duration = Duration::from_millis(50);
+/// Least that a start counts as.
+const LEAST_FOR_A_START: f64 = 0.01;
+/// Most that a start counts as: a worker that waits for its turn on a busy machine must not count as a crash loop.
 const MOST_FOR_A_START: f64 = 5.0;
 
 /// One for each plugin and worker.
@@ -56,8 +57,7 @@ impl Breaker {
         if self.starts >= BURST {
             self.next_wait = self.backoff.base;
         }
-        if self.starts >= 1.0 {
-            self.starts -= 1.0;
+        if self.starts > 0.0 {
             return Permit::Yes;
         }
         Permit::OpensFor(self.open(now))
@@ -65,7 +65,8 @@ impl Breaker {
 
     /// A start took that long: while it does, the worker serves nobody.
     pub(super) fn charge(&mut self, took: Duration) {
-        self.starts -= (took.as_secs_f64() / SLOW_START.as_secs_f64()).min(MOST_FOR_A_START - 1.0);
+        let share = took.as_secs_f64() / FULL_START.as_secs_f64();
+        self.starts -= share.clamp(LEAST_FOR_A_START, MOST_FOR_A_START);
     }
 
     /// A start failed: the next one would too.
@@ -94,18 +95,31 @@ mod tests {
         let mut breaker = Breaker::new(RestartBackoff::default(), start);
         for _ in 0..20 {
             assert_eq!(breaker.permit(start), Permit::Yes);
+            breaker.charge(FULL_START);
         }
         let second = Duration::from_secs(1);
         assert_eq!(breaker.permit(start), Permit::OpensFor(second));
         assert_eq!(breaker.permit(start + second / 2), Permit::No);
         let again = start + second;
         assert_eq!(breaker.permit(again), Permit::Yes);
+        breaker.charge(FULL_START);
         assert_eq!(breaker.permit(again), Permit::OpensFor(2 * second));
         assert_eq!(breaker.permit(again + 2 * second), Permit::Yes);
         // A quiet time later all is as at the beginning.
         let later = again + 10 * second;
         assert_eq!(breaker.permit(later), Permit::Yes);
         assert_eq!(breaker.start_failed(later), second);
+    }
+
+    #[test]
+    fn quick_starts_never_open_it() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new(RestartBackoff::default(), now);
+        for _ in 0..10_000 {
+            assert_eq!(breaker.permit(now), Permit::Yes);
+            breaker.charge(Duration::from_micros(300));
+            now += Duration::from_millis(2);
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
 
 use super::alarm::{Alarm, due, earlier};
 use super::connection::ConnectionContext;
@@ -37,22 +36,24 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             wire.release_buffers();
             drop(serving);
             let idle = earlier(due(Instant::now(), timeouts.idle), life);
-            if !wait_for_request(&cx, &mut wire, &mut alarm, idle).await {
-                count_end(&cx, idle, life);
-                break;
+            match wait_for_bytes(&cx, &mut wire, &mut alarm, idle).await {
+                Waited::Came => {}
+                Waited::Gone => break,
+                Waited::Over => {
+                    count_end(&cx, life);
+                    break;
+                }
             }
         }
         let serving = cx.serving();
         let manager = serving.manager();
         let start = match read_head(&mut wire, manager, cx.info.tls.is_some(), &mut alarm).await {
-            Ok(Head::Complete(start)) => *start,
-            Ok(Head::Nothing) => continue,
-            Ok(Head::Gone) => break,
+            Ok(Some(start)) => *start,
+            Ok(None) => break,
             Err(cause) => {
                 let (head, body) = request::answer_malformed(&cx, &serving, &cause);
                 response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
                 wire.push(body);
-                let _ = std::future::poll_fn(|cx| wire.poll_flush(cx)).await;
                 linger(&mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
             }
@@ -71,49 +72,69 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             break;
         }
     }
-    let _ = wire.io_mut().shutdown().await;
+    let limit = cx.serving().manager().timeouts.delayed_close;
+    close(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
 }
 
-/// Counts why an idle connection ends, unless its client ended it.
-fn count_end(cx: &ConnectionContext, idle: Option<Instant>, life: Option<Instant>) {
-    if cx.worker.draining() {
-        cx.count(http::DOWNSTREAM_CX_DRAIN_CLOSE);
+/// Counts why a connection ends that waited for a request.
+pub(super) fn count_end(cx: &ConnectionContext, life: Option<Instant>) {
+    cx.count(if cx.worker.draining() {
+        http::DOWNSTREAM_CX_DRAIN_CLOSE
     } else if is_over(life) {
-        cx.count(http::DOWNSTREAM_CX_MAX_DURATION_REACHED);
-    } else if is_over(idle) {
-        cx.count(http::DOWNSTREAM_CX_IDLE_TIMEOUT);
-    }
+        http::DOWNSTREAM_CX_MAX_DURATION_REACHED
+    } else {
+        http::DOWNSTREAM_CX_IDLE_TIMEOUT
+    });
 }
 
-fn is_over(deadline: Option<Instant>) -> bool {
+pub(super) fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|at| Instant::now() >= at)
 }
 
 /// How long an idle connection waits for one more request when draining begins: it may be on its way already, and closing
 /// under it would lose it.
-const LAST_CALL: Duration = Duration::from_millis(500);
+pub(super) const LAST_CALL: Duration = Duration::from_millis(500);
 
-/// Waits, without a buffer, until the client sends something; false if the connection is to end instead.
-pub(super) async fn wait_for_request(
+/// How long a client has to take the last bytes of its connection, where no `delayed_close_timeout` says it.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// What came of waiting for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// Bytes, which are in the buffer.
+    Came,
+    /// The client closed the connection.
+    Gone,
+    /// Nothing: the connection has idled, or lived, for too long, or draining has begun.
+    Over,
+}
+
+/// Waits, without a buffer, until the client has sent something.
+pub(super) async fn wait_for_bytes(
     cx: &ConnectionContext,
     wire: &mut Wire,
     alarm: &mut Alarm,
     idle: Option<Instant>,
-) -> bool {
+) -> Waited {
     let drain = cx.worker.drain_begins();
     tokio::pin!(drain);
     let last_call = || due(Instant::now(), Some(LAST_CALL));
     let mut draining = cx.worker.draining();
     let mut until = if draining { earlier(idle, last_call()) } else { idle };
     std::future::poll_fn(|task| {
-        if let Poll::Ready(readable) = wire.io().poll_readable(task) {
-            return Poll::Ready(readable.is_ok());
+        // The system may say that there is something where nothing is, or not a whole TLS record: only bytes count.
+        while let Poll::Ready(readable) = wire.io().poll_readable(task) {
+            match readable.map(|()| wire.poll_fill(task)) {
+                Ok(Poll::Ready(Ok(1..))) => return Poll::Ready(Waited::Came),
+                Ok(Poll::Ready(_)) | Err(_) => return Poll::Ready(Waited::Gone),
+                Ok(Poll::Pending) => wire.release_buffers(),
+            }
         }
         if !draining && drain.as_mut().poll(task).is_ready() {
             draining = true;
             until = earlier(until, last_call());
         }
-        alarm.poll(task, until).map(|()| false)
+        alarm.poll(task, until).map(|()| Waited::Over)
     })
     .await
 }
@@ -165,17 +186,13 @@ async fn serve_one(
     true
 }
 
-/// What came of waiting for a head.
-enum Head {
-    Complete(Box<RequestStart>),
-    /// No byte of it came: the connection idles on.
-    Nothing,
-    /// The client left before it had sent all of it.
-    Gone,
-}
-
-/// Reads until a head is complete.
-async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alarm: &mut Alarm) -> Result<Head, Cause> {
+/// Reads until a head is complete; none if the client left before it had sent all of it.
+async fn read_head(
+    wire: &mut Wire,
+    manager: &ConnectionManager,
+    tls: bool,
+    alarm: &mut Alarm,
+) -> Result<Option<Box<RequestStart>>, Cause> {
     let options = RequestOptions { limits: manager.limits, tls };
     let mut clock = None;
     let mut seen = 0;
@@ -187,7 +204,7 @@ async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alar
                 return Err(Cause::LowVersion);
             }
             wire.input.advance(start.consumed);
-            return Ok(Head::Complete(Box::new(start)));
+            return Ok(Some(Box::new(start)));
         }
         if wire.input.len() >= manager.limits.bytes {
             return Err(Cause::Malformed(HeadError::TOO_LARGE));
@@ -212,9 +229,8 @@ async fn read_head(wire: &mut Wire, manager: &ConnectionManager, tls: bool, alar
             alarm.poll(cx, *deadline).map(Err)
         });
         match filled.await {
-            Ok(Ok(0) | Err(_)) => return Ok(Head::Gone),
+            Ok(Ok(0) | Err(_)) => return Ok(None),
             Ok(Ok(_)) => {}
-            Err(()) if wire.input.is_empty() => return Ok(Head::Nothing),
             Err(()) => return Err(cause.clone()),
         }
     }
@@ -231,12 +247,22 @@ fn head_may_be_complete(input: &[u8], seen: usize) -> bool {
     }
 }
 
+/// Writes what is left and closes our end, until `deadline` at the latest; whether all of it went.
+async fn close(wire: &mut Wire, alarm: &mut Alarm, deadline: Option<Instant>) -> bool {
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(closed) = wire.poll_close(cx) {
+            return Poll::Ready(closed.is_ok());
+        }
+        alarm.poll(cx, deadline).map(|()| false)
+    })
+    .await
+}
+
 /// Closes so that the client can still read the answer: our end first, then what it still sends is thrown away for a
 /// while (RFC 9112 section 9.6).
 async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<Duration>) {
-    let Some(limit) = limit else { return };
-    let deadline = due(Instant::now(), Some(limit));
-    if wire.io_mut().shutdown().await.is_err() {
+    let deadline = due(Instant::now(), limit.or(Some(LAST_WRITE)));
+    if !close(wire, alarm, deadline).await || limit.is_none() {
         return;
     }
     std::future::poll_fn(|cx| {

@@ -1,6 +1,5 @@
 //! An HTTP/2 connection of a client: its streams side by side, each a task of its own on the same thread.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -12,13 +11,15 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::alarm::{Alarm, due};
+use super::activity::{Activity, Running};
+use super::alarm::{Alarm, due, earlier};
 use super::connection::ConnectionContext;
 use super::downstream::{Downstream, DownstreamError};
-use super::h1::wait_for_request;
+use super::h1::{LAST_CALL, Waited, count_end, is_over, wait_for_bytes};
 use super::request::{self, Incoming};
-use crate::http::h1::BodyEvent;
+use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead, Version};
+use crate::snapshot::connection_manager::ConnectionManager;
 use crate::telemetry::metrics::names::{http as metric, weir};
 use crate::tls::Io;
 use crate::upstream::Wire;
@@ -35,20 +36,24 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// Whether the connection begins with the preface of HTTP/2; `None` if it ended before that was known.
 pub(super) async fn begins_with_preface(cx: &ConnectionContext, wire: &mut Wire) -> Option<bool> {
     let mut alarm = Alarm::default();
-    let idle = due(Instant::now(), cx.serving().manager().timeouts.idle);
+    let timeouts = cx.serving().manager().timeouts;
+    let life = due(cx.info.accepted, timeouts.connection);
+    let idle = earlier(due(Instant::now(), timeouts.idle), life);
     while wire.input.len() < PREFACE.len() {
         if !PREFACE.starts_with(&wire.input) {
             return Some(false);
         }
-        if !wait_for_request(cx, wire, &mut alarm, idle).await {
-            return None;
-        }
-        let read = std::future::poll_fn(|task| match wire.poll_fill(task) {
-            Poll::Ready(read) => Poll::Ready(read.unwrap_or(0)),
-            Poll::Pending => alarm.poll(task, idle).map(|()| 0),
-        });
-        if read.await == 0 {
-            return None;
+        let begun = !wire.input.is_empty();
+        let limit = if begun { due(Instant::now(), timeouts.request_headers) } else { None };
+        match wait_for_bytes(cx, wire, &mut alarm, earlier(idle, limit)).await {
+            Waited::Came => {}
+            Waited::Gone => return None,
+            // Half a preface is half a request line as well: HTTP/1 has an answer to that.
+            Waited::Over if begun && !is_over(idle) && !cx.worker.draining() => return Some(false),
+            Waited::Over => {
+                count_end(cx, life);
+                return None;
+            }
         }
     }
     Some(wire.input.starts_with(PREFACE))
@@ -57,61 +62,67 @@ pub(super) async fn begins_with_preface(cx: &ConnectionContext, wire: &mut Wire)
 /// Serves a connection to its end.
 pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let (io, read) = wire.into_parts();
-    let timeouts;
-    let handshake = {
-        let serving = cx.serving();
-        let manager = serving.manager();
-        timeouts = manager.timeouts;
-        let options = &manager.http2;
-        h2::server::Builder::new()
-            .initial_window_size(options.stream_window)
-            .initial_connection_window_size(options.connection_window)
-            .max_concurrent_streams(options.max_streams)
-            .max_header_list_size(manager.limits.bytes.try_into().unwrap_or(u32::MAX))
-            .header_table_size(options.header_table)
-            .max_pending_accept_reset_streams(RESETS_PENDING)
-            .max_local_error_reset_streams(Some(RESETS_BY_ERROR))
-            .max_send_buffer_size(SEND_BUFFER)
-            .handshake::<_, Bytes>(Prefixed { prefix: read, io })
-    };
-    let Ok(mut connection) = handshake.await else {
-        cx.serving().manager().scope.chunk(cx.worker.index).inc(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
-        return;
-    };
+    let timeouts = cx.serving().manager().timeouts;
     let mut alarm = Alarm::default();
-    let active = Rc::new(Activity { streams: Cell::new(0), idle_since: Cell::new(Instant::now()) });
     let drain = cx.worker.drain_begins();
     tokio::pin!(drain);
-    let mut closing = cx.worker.draining();
-    if closing {
-        connection.graceful_shutdown();
-    }
     let life = due(cx.info.accepted, timeouts.connection);
+    let opened = {
+        let idle = earlier(due(Instant::now(), timeouts.idle), life);
+        let handshake = settings(cx.serving().manager()).handshake::<_, Bytes>(Prefixed { prefix: read, io });
+        tokio::pin!(handshake);
+        let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
+        std::future::poll_fn(|task| match handshake.as_mut().poll(task) {
+            Poll::Ready(opened) => Poll::Ready(Some(opened)),
+            Poll::Pending if drain.as_mut().poll(task).is_ready() => Poll::Ready(None),
+            Poll::Pending => alarm.poll(task, until).map(|()| None),
+        })
+        .await
+    };
+    let mut connection = match opened {
+        Some(Ok(connection)) => connection,
+        Some(Err(_)) => return cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR),
+        None => return count_end(&cx, life),
+    };
+    let active = Rc::new(Activity::new());
+    // Once it is said that the connection ends: until when its client may still begin streams, or see what was said.
+    let mut closing = None;
+    let close_by = || due(Instant::now(), Some(timeouts.drain.unwrap_or_default()));
+    if cx.worker.draining() {
+        connection.graceful_shutdown();
+        closing = close_by();
+    }
     let mut served = 0u32;
     loop {
         let next = std::future::poll_fn(|task| {
             if let Poll::Ready(accepted) = connection.poll_accept(task) {
                 return Poll::Ready(Next::Stream(accepted));
             }
-            if closing {
-                return Poll::Pending;
+            active.watch(task);
+            if active.too_many_resets.get() {
+                return Poll::Ready(Next::Cut);
             }
-            let idle = if active.streams.get() == 0 { due(active.idle_since.get(), timeouts.idle) } else { None };
-            let ends = drain.as_mut().poll(task).is_ready()
-                || alarm.poll(task, super::alarm::earlier(idle, life)).is_ready() && active.is_due(timeouts.idle, life);
+            let idles = active.streams.get() == 0;
+            if closing.is_some() {
+                let until = if idles { closing } else { None };
+                return alarm.poll(task, until).map(|()| Next::Cut);
+            }
+            let idle = if idles { due(active.idle_since.get(), timeouts.idle) } else { None };
+            let ends = drain.as_mut().poll(task).is_ready() || alarm.poll(task, earlier(idle, life)).is_ready();
             if ends { Poll::Ready(Next::Close) } else { Poll::Pending }
         });
         match next.await {
             Next::Close => {
-                closing = true;
-                cx.count(if cx.worker.draining() {
-                    metric::DOWNSTREAM_CX_DRAIN_CLOSE
-                } else if life.is_some_and(|life| Instant::now() >= life) {
-                    metric::DOWNSTREAM_CX_MAX_DURATION_REACHED
-                } else {
-                    metric::DOWNSTREAM_CX_IDLE_TIMEOUT
-                });
+                count_end(&cx, life);
                 connection.graceful_shutdown();
+                closing = close_by();
+            }
+            // The client does not end it, although it has been told to.
+            Next::Cut if closing.is_some() => return,
+            Next::Cut => {
+                cx.count(metric::DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS);
+                cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
+                return;
             }
             Next::Stream(None) => return,
             Next::Stream(Some(Err(error))) => {
@@ -119,7 +130,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                     cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
                 }
                 if !error.is_io() {
-                    cx.serving().manager().scope.chunk(cx.worker.index).inc(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
+                    cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                 }
                 tracing::debug!(connection = cx.info.id, "HTTP/2 connection ended: {error}");
                 return;
@@ -129,17 +140,32 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 tokio::task::spawn_local(stream(Rc::clone(&cx), Running::new(&active), request, respond));
                 let most = cx.serving().manager().max_requests;
                 let (full, drains) = (most > 0 && served >= most, cx.drains());
-                if !closing && (full || drains) {
-                    closing = true;
+                if closing.is_none() && (full || drains) {
                     cx.count(match full {
                         true => metric::DOWNSTREAM_CX_MAX_REQUESTS_REACHED,
                         false => metric::DOWNSTREAM_CX_DRAIN_CLOSE,
                     });
                     connection.graceful_shutdown();
+                    closing = close_by();
                 }
             }
         }
     }
+}
+
+fn settings(manager: &ConnectionManager) -> h2::server::Builder {
+    let options = &manager.http2;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(options.stream_window)
+        .initial_connection_window_size(options.connection_window)
+        .max_concurrent_streams(options.max_streams)
+        .max_header_list_size(manager.limits.bytes.try_into().unwrap_or(u32::MAX))
+        .header_table_size(options.header_table)
+        .max_pending_accept_reset_streams(RESETS_PENDING)
+        .max_local_error_reset_streams(Some(RESETS_BY_ERROR))
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
 }
 
 /// What a connection does next; held for a moment only, so its size costs nothing.
@@ -147,57 +173,44 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
 enum Next {
     Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
     Close,
-}
-
-/// Whether and since when a connection idles.
-struct Activity {
-    streams: Cell<usize>,
-    idle_since: Cell<Instant>,
-}
-
-impl Activity {
-    fn is_due(&self, idle: Option<std::time::Duration>, life: Option<Instant>) -> bool {
-        let now = Instant::now();
-        let idles = self.streams.get() == 0 && due(self.idle_since.get(), idle).is_some_and(|at| at <= now);
-        idles || life.is_some_and(|at| at <= now)
-    }
-}
-
-/// A stream in the count of its connection.
-struct Running(Rc<Activity>);
-
-impl Running {
-    fn new(activity: &Rc<Activity>) -> Self {
-        activity.streams.set(activity.streams.get() + 1);
-        Self(Rc::clone(activity))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
-        self.0.idle_since.set(Instant::now());
-    }
+    Cut,
 }
 
 async fn stream(
     cx: Rc<ConnectionContext>,
-    _running: Running,
+    mut running: Running,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one.
-    if request.headers().get_all("content-length").iter().nth(1).is_some() {
+    // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one. Two hosts
+    // name nobody.
+    let twice = |name: &str| request.headers().get_all(name).iter().nth(1).is_some();
+    if twice("content-length") || twice("host") {
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return;
     }
     let serving = cx.serving();
     let manager = serving.manager();
+    let limit = manager.limits.fields;
+    if request.headers().len() > limit {
+        cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return;
+    }
     let (parts, body) = request.into_parts();
     let end = body.is_end_stream();
     let head_request = parts.method == http::Method::HEAD;
     let (mut head, header_bytes) = head_of(parts);
-    let mut stream = Http2Stream { body, respond, send: None, pending: BodyBuf::new(), end: None, head_request };
+    let mut stream = Http2Stream {
+        body,
+        respond,
+        send: None,
+        pending: BodyBuf::new(),
+        end: None,
+        head_request,
+        limit,
+        reset: false,
+    };
     if !manager.proxy_100_continue
         && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     {
@@ -210,6 +223,7 @@ async fn stream(
     let incoming = Incoming { head, end, header_bytes, has_host, upgrade: false };
     let mut down = Downstream::Http2(stream);
     request::serve(&cx, serving, &mut down, &mut Alarm::default(), incoming).await;
+    running.was_reset = matches!(down, Downstream::Http2(Http2Stream { reset: true, .. }));
 }
 
 /// h2 has checked what RFC 9113 section 8.3 asks of the head.
@@ -265,6 +279,10 @@ pub(crate) struct Http2Stream {
     /// What ends the response once `pending` has gone; none if it has gone, or is not known yet.
     end: Option<End>,
     head_request: bool,
+    /// Most fields of the trailers.
+    limit: usize,
+    /// The client has reset it.
+    reset: bool,
 }
 
 enum End {
@@ -280,16 +298,19 @@ impl Http2Stream {
                 let _ = self.body.flow_control().release_capacity(piece.len());
                 return Poll::Ready(Ok(BodyEvent::Data(piece)));
             }
-            Some(Err(error)) => return Poll::Ready(Err(failure(&error))),
+            Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
             None => {}
         }
         match ready!(self.body.poll_trailers(cx)) {
             Ok(None) => Poll::Ready(Ok(BodyEvent::End)),
+            Ok(Some(fields)) if fields.len() > self.limit => {
+                Poll::Ready(Err(DownstreamError::Malformed(BodyError::TooMany)))
+            }
             Ok(Some(fields)) => {
                 let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
                 Poll::Ready(Ok(BodyEvent::Trailers(fields.collect())))
             }
-            Err(error) => Poll::Ready(Err(failure(&error))),
+            Err(error) => Poll::Ready(Err(self.failed(&error))),
         }
     }
 
@@ -298,10 +319,13 @@ impl Http2Stream {
             Some(send) => ready!(send.poll_reset(cx)),
             None => ready!(self.respond.poll_reset(cx)),
         };
-        Poll::Ready(match reset {
-            Ok(_) => DownstreamError::Reset,
-            Err(_) => DownstreamError::Gone,
-        })
+        self.reset |= reset.is_ok();
+        Poll::Ready(if reset.is_ok() { DownstreamError::Reset } else { DownstreamError::Gone })
+    }
+
+    fn failed(&mut self, error: &h2::Error) -> DownstreamError {
+        self.reset |= error.is_reset();
+        failure(error)
     }
 
     pub(super) fn informational(&mut self, head: &ResponseHead) {
@@ -352,7 +376,7 @@ impl Http2Stream {
             let Some(send) = &mut self.send else { return Poll::Ready(Err(DownstreamError::Reset)) };
             match ready!(send.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(failure(&error))),
+                Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
                 None => return Poll::Ready(Err(DownstreamError::Reset)),
             }
         }

@@ -123,6 +123,8 @@ struct Request {
     head_sent: bool,
     /// The response was handed to the connection as a whole, or is cut.
     response_done: bool,
+    /// The response ends in the middle: nobody waits until the rest of it is written.
+    cut: bool,
     /// The client is gone, or its stream: nothing can be sent any more.
     gone: bool,
     idle_limit: Option<Duration>,
@@ -190,6 +192,7 @@ impl Request {
             request_read: false,
             head_sent: false,
             response_done: false,
+            cut: false,
             gone: false,
             idle_limit,
             last_moved: start,
@@ -228,14 +231,16 @@ impl Request {
             let mut moved = self.poll_router(task, down);
             moved |= self.poll_client(task, down);
             moved |= self.apply_effects(down);
-            if down.queued() > 0 && !self.gone {
+            let queued = down.queued();
+            if queued > 0 && !self.gone {
                 match down.poll_flush(task) {
                     Poll::Ready(Ok(())) => moved = true,
                     Poll::Ready(Err(error)) => self.client_failed(&error),
+                    Poll::Pending if down.queued() < queued => self.last_moved = Instant::now(),
                     Poll::Pending => {}
                 }
             }
-            if self.gone || (self.response_done && down.queued() == 0) {
+            if self.gone || self.cut || (self.response_done && down.queued() == 0) {
                 return Poll::Ready(());
             }
             if moved {
@@ -628,6 +633,7 @@ impl Request {
         self.metrics().inc(http::DOWNSTREAM_RQ_TX_RESET);
         down.reset();
         self.response_done = true;
+        self.cut = true;
     }
 
     fn client_failed(&mut self, error: &DownstreamError) {
@@ -673,9 +679,10 @@ impl Request {
             self.metrics().inc(http::DOWNSTREAM_RQ_IDLE_TIMEOUT);
             Cause::IdleTimeout(self.request_read)
         } else {
-            // The router's own: it finds out at its next poll.
-            if let Some(router) = &mut self.router {
-                router.rang();
+            // The router's own. It is told even while a slow client keeps it from being polled.
+            let event = self.router.as_mut().and_then(|router| router.timed_out(&self.cx.worker, &self.stream));
+            if let Some(event) = event {
+                self.endpoint_sent(event, down);
             }
             return;
         };

@@ -69,8 +69,6 @@ pub(super) struct Router {
     try_limits: Option<Box<TryLimits>>,
     /// The next of `try_limits`.
     try_limit_at: Option<Instant>,
-    /// A deadline has passed; [`Router::poll`] sees which.
-    rang: bool,
     /// The answer has begun: no more retries.
     responding: bool,
     /// An interim answer came.
@@ -161,7 +159,6 @@ impl Router {
             timeout_at: if end { due(Instant::now(), plan.timeout) } else { None },
             try_limits: plan.try_limits,
             try_limit_at: None,
-            rang: false,
             responding: false,
             interim: false,
             internal: false,
@@ -233,11 +230,6 @@ impl Router {
         earlier(earlier(self.timeout_at, self.try_limit_at), pause)
     }
 
-    /// Its deadline has passed.
-    pub(super) fn rang(&mut self) {
-        self.rang = true;
-    }
-
     /// Goes on as far as it can.
     pub(super) fn poll(
         &mut self,
@@ -246,11 +238,6 @@ impl Router {
         stream: &Stream,
         matched: &Matched<'_, PerRoute>,
     ) -> Poll<Event> {
-        if std::mem::take(&mut self.rang)
-            && let Some(event) = self.timed_out(worker, stream)
-        {
-            return Poll::Ready(event);
-        }
         match &mut self.attempt {
             Attempt::Done | Attempt::Pausing(_) => Poll::Pending,
             Attempt::Connecting(_, connecting) => match connecting.as_mut().poll(task) {

@@ -124,6 +124,15 @@ impl Wire {
         (std::mem::take(&mut self.received), std::mem::take(&mut self.sent))
     }
 
+    /// Writes all that is queued and closes our end. To be called once more only if it was not ready.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
     /// Gives the buffers' memory back if they are empty: the connection is idle.
     pub fn release_buffers(&mut self) {
         if self.input.is_empty() {

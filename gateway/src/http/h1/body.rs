@@ -187,9 +187,9 @@ fn trailer_section(buf: &[u8], limits: HeadLimits) -> Result<Option<(HeaderMap, 
     if buf.starts_with(b"\r\n") {
         return Ok(Some((HeaderMap::new(), 2)));
     }
-    let mut fields = [httparse::EMPTY_HEADER; 100];
-    let most = limits.fields.min(fields.len());
-    match httparse::parse_headers(buf, &mut fields[..most]) {
+    // Trailers are rare: they may cost an allocation.
+    let mut fields = vec![httparse::EMPTY_HEADER; limits.most_fields(buf)];
+    match httparse::parse_headers(buf, &mut fields) {
         Ok(httparse::Status::Complete((consumed, fields))) if consumed <= limits.bytes => {
             check_line_ends(&buf[..consumed]).map_err(|_| BodyError::Trailers)?;
             let allowed = fields.iter().filter(|f| !is_forbidden_trailer(f.name));

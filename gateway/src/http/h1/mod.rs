@@ -28,6 +28,13 @@ impl Default for HeadLimits {
     }
 }
 
+impl HeadLimits {
+    /// Room for as many fields as `buf` may have: one takes four bytes at least. A high limit alone costs nothing.
+    fn most_fields(&self, buf: &[u8]) -> usize {
+        self.fields.min((buf.len() / 4).max(request::STACK_FIELDS))
+    }
+}
+
 /// Why a head was refused: who sent it is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{details}")]

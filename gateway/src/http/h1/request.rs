@@ -35,15 +35,15 @@ pub struct RequestStart {
     pub has_host: bool,
 }
 
-/// Most requests have fewer fields; a higher `max_headers_count` costs an allocation.
-const STACK_FIELDS: usize = 100;
+/// Most heads have fewer fields; a higher `max_headers_count` costs an allocation.
+pub(super) const STACK_FIELDS: usize = 100;
 
 /// Reads a head from the front of `buf`; `Ok(None)` if it is not complete yet.
 ///
 /// # Errors
 /// Says what a server answers, with Envoy's details. The connection must be closed after it.
 pub fn parse_request(buf: &[u8], options: &RequestOptions) -> Result<Option<RequestStart>, HeadError> {
-    let most = options.limits.fields;
+    let most = options.limits.most_fields(buf);
     if most <= STACK_FIELDS {
         parse_into(buf, options, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
     } else {

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::request::STACK_FIELDS;
 use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
 use crate::http::{HeaderMap, ResponseHead};
 
@@ -24,11 +25,22 @@ pub struct ResponseStart {
 /// # Errors
 /// The endpoint broke the protocol; the connection must be closed.
 pub fn parse_response(buf: &[u8], head_request: bool, limits: HeadLimits) -> Result<Option<ResponseStart>, HeadError> {
-    let mut fields = [MaybeUninit::uninit(); 200];
-    let most = limits.fields.min(fields.len());
+    let most = limits.most_fields(buf);
+    if most <= STACK_FIELDS {
+        parse_into(buf, head_request, limits, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
+    } else {
+        parse_into(buf, head_request, limits, &mut vec![MaybeUninit::uninit(); most])
+    }
+}
+
+fn parse_into<'b>(
+    buf: &'b [u8],
+    head_request: bool,
+    limits: HeadLimits,
+    fields: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Option<ResponseStart>, HeadError> {
     let mut response = httparse::Response::new(&mut []);
-    let parsed =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, &mut fields[..most]);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, fields);
     let consumed = match parsed {
         Ok(httparse::Status::Complete(consumed)) if consumed > limits.bytes => return Err(HeadError::TOO_LARGE),
         Ok(httparse::Status::Complete(consumed)) => consumed,

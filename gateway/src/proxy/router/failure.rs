@@ -76,7 +76,7 @@ impl Router {
     }
 
     /// A deadline has passed; perhaps it is one of ours.
-    pub(super) fn timed_out(&mut self, worker: &Worker, stream: &Stream) -> Option<Event> {
+    pub(in crate::proxy) fn timed_out(&mut self, worker: &Worker, stream: &Stream) -> Option<Event> {
         let now = Instant::now();
         if self.timeout_at.is_some_and(|at| at <= now) {
             if let Some(endpoint) = self.endpoint() {

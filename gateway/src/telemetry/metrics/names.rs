@@ -213,6 +213,7 @@ kinds! {
             DOWNSTREAM_RQ_RX_RESET "downstream_rq_rx_reset";
             DOWNSTREAM_RQ_TIMEOUT "downstream_rq_timeout";
             DOWNSTREAM_RQ_TOO_LARGE "downstream_rq_too_large";
+            DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS "downstream_rq_too_many_premature_resets";
             DOWNSTREAM_RQ_TOTAL "downstream_rq_total";
             DOWNSTREAM_RQ_TX_RESET "downstream_rq_tx_reset";
             NO_CLUSTER "no_cluster";
