@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use weir_tests::{
     Bootstrap, Client, Gateway, Hcm, Reply, Upstream, cluster, eventually, get, merge, refused_address, socket_address,
+    typed,
 };
 
 fn endpoint(at: SocketAddr, fields: Value) -> Value {
@@ -91,6 +92,25 @@ async fn a_retry_takes_the_other_endpoint() {
 
     assert_eq!(upstream.seen().len(), 4);
     assert!(gateway.stat("cluster.a.upstream_rq_retry").await.unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_retry_avoids_the_endpoints_that_were_tried() {
+    let upstream = Upstream::start().await;
+    let (refused, _guard) = refused_address();
+    let predicate = json!({"name": "envoy.retry_host_predicates.previous_hosts",
+        "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", json!({}))});
+    // At random the refused endpoint would be chosen again for half of all retries.
+    let retry = json!({"retry_on": "connect-failure", "retry_host_predicate": [predicate],
+        "host_selection_retry_max_attempts": 60, "retry_back_off": {"base_interval": "0.001s"}});
+    let hcm = Hcm::new().routes(json!([{"match": {"prefix": "/"}, "route": {"cluster": "a", "retry_policy": retry}}]));
+    let mut cluster = cluster("a", &[refused, upstream.address]);
+    cluster["lb_policy"] = "RANDOM".into();
+    let gateway = Gateway::weir(Bootstrap::new().listener("main", hcm).cluster_value(cluster)).await;
+
+    for _ in 0..20 {
+        assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

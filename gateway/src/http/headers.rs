@@ -103,6 +103,13 @@ impl HeaderMap {
         self.entries.iter().map(|e| (self.name_of(e), self.value_of(e)))
     }
 
+    /// Names that begin with `prefix` (lower case), in order. Other fields cost next to nothing.
+    pub fn names_with<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let first = prefix.first().copied();
+        let begins = move |e: &&Entry| first.is_none_or(|first| (e.tag >> 8) as u8 == first);
+        self.entries.iter().filter(begins).map(|e| self.name_of(e)).filter(move |name| name.starts_with(prefix))
+    }
+
     /// Adds a field behind the others. Syntax is not checked here: the codecs and the sandbox check what comes from
     /// outside. A map never grows beyond 4 GiB (limits are far below); a field that would is not added.
     #[inline]

@@ -78,7 +78,7 @@ pub(crate) fn apply(
         headers.set("x-envoy-internal", "true");
     } else {
         headers.remove("x-envoy-internal");
-        if headers.iter().any(|(name, _)| name.starts_with(b"x-envoy-")) {
+        if headers.names_with(b"x-envoy-").next().is_some() {
             INTERNAL_ONLY.iter().for_each(|name| {
                 headers.remove(name);
             });

@@ -5,6 +5,7 @@ mod account;
 mod failure;
 mod instructions;
 mod limits;
+mod plan;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::filter::{LocalReply, Stream};
 use crate::http::h1::{BodyEvent, HeadLimits};
 use crate::http::{BodyBuf, HeaderMap, ResponseHead};
 use crate::route::rewrite::rewrite_authority;
-use crate::route::{Action, Forward, HostRewrite, Matched, Priority, RetryPolicy};
+use crate::route::{Action, HostRewrite, Matched, Priority, RetryPolicy};
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::ConnectionManager;
@@ -33,6 +34,7 @@ use crate::upstream::{Acquire, Lease, UpstreamError};
 
 pub(super) use self::failure::refusal;
 use self::limits::TryLimits;
+use self::plan::finish_head;
 
 /// What a router has to tell.
 pub(super) enum Event {
@@ -485,51 +487,5 @@ impl Active {
         } else if self.exchange.is_done() {
             self.lease.retire(self.exchange.closed());
         }
-    }
-}
-
-/// What [`Router::start`] learns while it finishes the head.
-struct Plan {
-    retry: Option<Arc<RetryPolicy>>,
-    timeout: Option<Duration>,
-    try_limits: Option<Box<TryLimits>>,
-    late_is_empty: bool,
-}
-
-/// The head as the endpoint gets it: header operations, rewrites, the router's own fields. What the request asks of the
-/// router is taken out, in Envoy's order: time before the route's header operations, retries after them.
-fn finish_head(
-    stream: &Stream,
-    matched: &Matched<'_, PerRoute>,
-    forward: &Forward<PerRoute>,
-    life: Option<Duration>,
-    envoy_headers: bool,
-) -> Plan {
-    let mut state = stream.edit();
-    let state = &mut *state;
-    let head = &mut state.request;
-    let asks = instructions::any(&head.headers);
-    let asked = if asks { instructions::take_time(&mut head.headers) } else { instructions::Time::default() };
-    let timeout = match asked.whole {
-        Some(whole) => Some(whole).filter(|whole| !whole.is_zero()),
-        None => forward.timeout,
-    };
-    let policy = forward.retry.as_ref();
-    let per_try = asked.per_try.or_else(|| policy.and_then(|policy| policy.per_try_timeout));
-    let per_try = per_try.filter(|limit| !limit.is_zero() && timeout.is_none_or(|timeout| *limit < timeout));
-    if envoy_headers && let Some(limit) = per_try.or(timeout) {
-        head.headers.set("x-envoy-expected-rq-timeout-ms", itoa::Buffer::new().format(limit.as_millis() as u64));
-    }
-    matched.finalize_request(head, &state.info, envoy_headers);
-    let retry = if asks || matched.edits_request() {
-        instructions::take_retries(&mut head.headers, policy)
-    } else {
-        policy.cloned()
-    };
-    Plan {
-        retry: retry.filter(|retry| retry.applies_to(head)),
-        timeout,
-        try_limits: TryLimits::new(per_try, policy.and_then(|policy| policy.per_try_idle_timeout), asked.life.or(life)),
-        late_is_empty: asked.late_is_empty,
     }
 }

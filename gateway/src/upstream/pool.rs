@@ -19,7 +19,7 @@ use crate::cluster::{BreakerKind, Cluster, ClusterConfig, ClusterRuntime, Endpoi
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{self, cluster as metric};
 
-/// Connections of one worker to one endpoint.
+/// Connections of one worker to one endpoint, for requests of one priority.
 #[derive(Debug)]
 pub(super) struct Pool {
     worker: usize,
@@ -187,7 +187,7 @@ impl Pool {
     ) -> Result<Lease, UpstreamError> {
         let metrics = self.metrics();
         if !cluster.take(BreakerKind::Requests, priority, false) {
-            metrics.inc(metric::UPSTREAM_RQ_PENDING_OVERFLOW);
+            metrics.inc(metric::UPSTREAM_RQ_ACTIVE_OVERFLOW);
             self.keep(connection, Instant::now());
             return Err(UpstreamError::Overflow(BreakerKind::Requests));
         }

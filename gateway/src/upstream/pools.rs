@@ -21,9 +21,9 @@ pub struct Pools(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     worker: usize,
-    /// By the id of the endpoint.
+    /// By endpoint and priority ([`Acquire::key`]).
     pools: RefCell<PoolMap<u64>>,
-    /// Where requests determine the SNI: by the id of the endpoint and the SNI.
+    /// Where requests determine the SNI: by the same, and the SNI.
     named: RefCell<HashMap<u64, PoolMap<Box<str>>, RandomState>>,
     reaper: Rc<Reaper>,
 }
@@ -41,6 +41,13 @@ pub struct Acquire<'a> {
     pub priority: RoutingPriority,
     /// Host of the request: the SNI where the cluster has `auto_sni`.
     pub host: &'a [u8],
+}
+
+impl Acquire<'_> {
+    /// As in Envoy each priority has connections of its own: those of one must not use up the limits of the other.
+    fn key(&self) -> u64 {
+        self.endpoint.id << 1 | u64::from(self.priority == RoutingPriority::High)
+    }
 }
 
 impl Pools {
@@ -82,8 +89,8 @@ impl Pools {
             _ => None,
         };
         match server_name {
-            None => self.pool(wanted.cluster, wanted.endpoint),
-            Some(name) => self.named_pool(wanted.cluster, wanted.endpoint, &name),
+            None => self.pool(wanted),
+            Some(name) => self.named_pool(wanted, &name),
         }
     }
 
@@ -100,22 +107,22 @@ impl Pools {
         }
     }
 
-    fn pool(&self, cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+    fn pool(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
         let mut pools = self.0.pools.borrow_mut();
-        let pool = pools
-            .entry(endpoint.id)
-            .or_insert_with(|| Pool::new(self.0.worker, cluster, endpoint, None, Rc::clone(&self.0.reaper)));
+        let pool = pools.entry(wanted.key()).or_insert_with(|| {
+            Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, None, Rc::clone(&self.0.reaper))
+        });
         Rc::clone(pool)
     }
 
-    fn named_pool(&self, cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>, name: &str) -> Rc<Pool> {
+    fn named_pool(&self, wanted: &Acquire<'_>, name: &str) -> Rc<Pool> {
         let mut named = self.0.named.borrow_mut();
-        let pools = named.entry(endpoint.id).or_default();
+        let pools = named.entry(wanted.key()).or_default();
         if let Some(pool) = pools.get(name) {
             return Rc::clone(pool);
         }
         let reaper = Rc::clone(&self.0.reaper);
-        let pool = Pool::new(self.0.worker, cluster, endpoint, Some(name.into()), reaper);
+        let pool = Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, Some(name.into()), reaper);
         pools.insert(name.into(), Rc::clone(&pool));
         // Names are the clients' choice: those whose connection failed must not pile up until something idles.
         self.0.reaper.wake_by(Instant::now() + Reaper::PERIOD);

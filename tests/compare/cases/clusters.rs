@@ -123,3 +123,66 @@ async fn durations() {
     ];
     compare(setup, cases).await;
 }
+
+#[tokio::test]
+async fn answers_that_are_too_large() {
+    let routes = ["few", "few-older", "small", "a"].map(|name| route(name, json!({})));
+    let few = json!({"common_http_protocol_options": {"max_headers_count": 8}});
+    let small = json!({"common_http_protocol_options": {"max_response_headers_kb": 1}});
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts(routes.into())))
+        .cluster(to_a("few", http_options(few.clone())))
+        .cluster(to_a("few-older", few))
+        .cluster(to_a("small", http_options(small)));
+    let many = |count: usize| format!("x-upstream: {}\r\n", "header=x-h:1;".repeat(count));
+    let large = |size: usize| format!("x-upstream: header=x-h:{}\r\n", "v".repeat(size));
+    let cases = vec![
+        get("few", "/few", &many(7)),
+        get("more than a few", "/few", &many(9)),
+        get("more than a few, by the older field", "/few-older", &many(9)),
+        get("small", "/small", &large(500)),
+        get("more than 1 kB", "/small", &large(1500)),
+        get("no limit of its own", "/a", &large(1500)),
+    ];
+    compare(setup, cases).await;
+}
+
+#[tokio::test]
+async fn names_of_endpoints() {
+    let named = |name: &str| {
+        json!({"load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {
+        "hostname": name, "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$a"}}}}]}]}})
+    };
+    let routes = vec![
+        route("named", json!({"auto_host_rewrite": true})),
+        route("appended", json!({"cluster": "named", "auto_host_rewrite": true, "append_x_forwarded_host": true})),
+        route("kept", json!({"cluster": "named"})),
+        route("nameless", json!({"cluster": "a", "auto_host_rewrite": true})),
+    ];
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts(routes))).cluster(to_a("named", named("endpoint.example")));
+    let cases = vec![
+        get("the endpoint's", "/named", ""),
+        get("the endpoint's, the client's kept", "/appended", ""),
+        get("the client's", "/kept", ""),
+        get("an endpoint without a name", "/nameless", ""),
+    ];
+    compare(setup, cases).await;
+}
+
+#[tokio::test]
+async fn trailers() {
+    let routes = ["with", "a"].map(|name| route(name, json!({})));
+    let with = json!({"explicit_http_config": {"http_protocol_options": {"enable_trailers": true}}});
+    let hcm = Hcm::new().virtual_hosts(hosts(routes.into()));
+    let setup = Setup::main(hcm.set(json!({"http_protocol_options": {"enable_trailers": true}})))
+        .cluster(to_a("with", http_options(with)));
+    let of = |name, path: &str| {
+        case(
+            name,
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: a\r\nx-upstream: trailer=x-t:1\r\ntransfer-encoding: chunked\r\n\r\n\
+            2\r\nhi\r\n0\r\nx-mine: 2\r\n\r\n"
+            ),
+        )
+    };
+    compare(setup, vec![of("both ways", "/with"), of("neither way", "/a")]).await;
+}

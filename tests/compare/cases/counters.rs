@@ -68,11 +68,14 @@ fn bootstrap(upstream: SocketAddr, refused: SocketAddr, fields: &Value) -> weir_
         {"match": {"prefix": "/try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.1s", "retry_on": "5xx", "num_retries": 1,
             "retry_back_off": {"base_interval": "0.001s"}}}},
         {"match": {"prefix": "/idle"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_idle_timeout": "0.1s"}}},
+        {"match": {"prefix": "/b"}, "route": {"cluster": cluster["name"]}},
+        {"match": {"prefix": "/high"}, "route": {"cluster": "a", "priority": "HIGH"}},
         {"match": {"prefix": "/"}, "route": {"cluster": "a"}},
     ]);
+    let missing = json!({"validate_clusters": false});
     let inside = json!({"internal_address_config": {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]}});
     weir_tests::Bootstrap::new()
-        .listener("main", Hcm::new().routes(routes).set(inside))
+        .listener("main", Hcm::new().routes(routes).set(inside).set(json!({"route_config": missing})))
         .cluster_value(cluster)
         .cluster("r", refused)
 }
@@ -192,6 +195,59 @@ async fn of_full_breakers() {
         // Each retry gives back what the one before held.
         script(gateway, "/retry", "status=503|status=503|status=200").await;
     })
+    .await;
+}
+
+#[tokio::test]
+async fn of_priorities() {
+    let high =
+        json!({"circuit_breakers": {"thresholds": [{"priority": "HIGH", "max_requests": 1, "track_remaining": true}]}});
+    compare(high, &["cx_pools"], async |gateway, upstream| {
+        let mut slow = Client::connect(gateway.address()).await;
+        slow.send(b"GET /high HTTP/1.1\r\nhost: a\r\nx-upstream: delay=500\r\n\r\n").await;
+        eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+        get(gateway, "/high", "").await;
+        get(gateway, "/", "").await;
+        slow.response().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_connections_per_endpoint() {
+    let one = json!({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}});
+    compare(one, &[], async |gateway, upstream| {
+        let mut slow = Client::connect(gateway.address()).await;
+        slow.send(b"GET / HTTP/1.1\r\nhost: a\r\nx-upstream: delay=300\r\n\r\n").await;
+        eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+        let mut waits = Client::connect(gateway.address()).await;
+        waits.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        waits.response().await;
+        slow.response().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_connections_that_grow_old() {
+    for field in ["idle_timeout", "max_connection_duration"] {
+        compare(json!({"common_http_protocol_options": {field: "0.2s"}}), &[], async |gateway, upstream| {
+            get(gateway, "/", "").await;
+            eventually("the connection is over", async || upstream.open() == 0).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn under_another_name() {
+    compare(
+        json!({"name": "b", "alt_stat_name": "a", "load_assignment": {"cluster_name": "b"}}),
+        &[],
+        async |gateway, _| {
+            get(gateway, "/b", "").await;
+        },
+    )
     .await;
 }
 

@@ -38,6 +38,10 @@ async fn policies() {
         {"name": "refused", "match": {"prefix": "/refused"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2,
             "retry_back_off": {"base_interval": "0.001s"}}}},
         route("two", json!({"retry_on": "5xx", "num_retries": 2})),
+        {"name": "small-body", "match": {"prefix": "/small-body"}, "per_request_buffer_limit_bytes": 10,
+            "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "small-body-newer", "match": {"prefix": "/newer-small-body"}, "request_body_buffer_limit": 10,
+            "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "0.001s"}}}},
         {"name": "refused-5xx", "match": {"prefix": "/unreachable"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "reset"}}},
         {"name": "per-try-only", "match": {"prefix": "/try-only"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.13s"}}},
         {"name": "per-try-idle", "match": {"prefix": "/idle-try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {
@@ -138,6 +142,10 @@ async fn policies() {
         )
         .answers(2),
         post("a body is sent again", "/5xx", "status=503|status=200", "hello"),
+        post("a body within the limit is sent again", "/small-body", "status=503|status=200", "0123456789"),
+        post("a body beyond the limit is not", "/small-body", "status=503|status=200", "0123456789a"),
+        post("a body within the newer limit is sent again", "/newer-small-body", "status=503|status=200", "0123456789"),
+        post("a body beyond the newer limit is not", "/newer-small-body", "status=503|status=200", "0123456789a"),
         post("a large body is sent again", "/5xx", "status=503|status=200", &"x".repeat(50_000)),
         case(
             "chunks are sent again",

@@ -84,7 +84,7 @@ impl Router {
             return;
         }
         self.metrics(worker).response(status, is_internal(stream));
-        // A full circuit breaker is not the endpoint's fault.
+        // Where a circuit breaker is full, it is known already whose fault that is.
         if *cause != Cause::Overflow {
             self.count_outcome(false);
         }

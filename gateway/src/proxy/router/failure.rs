@@ -38,7 +38,15 @@ pub(in crate::proxy) fn refusal(
 impl Router {
     pub(super) fn not_connected(&mut self, error: &UpstreamError, worker: &Worker, stream: &Stream) -> Event {
         let (cause, failure) = match error {
-            UpstreamError::Overflow(_) => (Cause::Overflow, Failure::Overflow),
+            UpstreamError::Overflow(kind) => {
+                // As Envoy, which blames the endpoint if it had a connection to it.
+                if *kind == BreakerKind::Requests
+                    && let Some(endpoint) = self.endpoint()
+                {
+                    endpoint.stats.rq_error.fetch_add(1, Relaxed);
+                }
+                (Cause::Overflow, Failure::Overflow)
+            }
             UpstreamError::Timeout => (Cause::ConnectTimeout, Failure::Connect),
             UpstreamError::Connect { reason } | UpstreamError::Tls { reason } => {
                 stream.edit().info.upstream_failure = Some(reason.replace(' ', "_").into());

@@ -32,9 +32,8 @@ const OF_RETRIES: [&str; 5] = [
 
 /// Whether there is anything to follow. Most requests end here.
 pub(super) fn any(headers: &HeaderMap) -> bool {
-    headers.iter().any(|(name, _)| {
-        name.starts_with(b"x-envoy-") && OF_TIME.iter().chain(&OF_RETRIES).any(|known| known.as_bytes() == name)
-    })
+    let known = |name: &[u8]| OF_TIME.iter().chain(&OF_RETRIES).any(|known| known.as_bytes() == name);
+    headers.names_with(b"x-envoy-").any(known)
 }
 
 /// What a request says about its time. A zero turns a limit off.

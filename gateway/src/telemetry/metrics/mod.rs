@@ -4,6 +4,7 @@
 //! listener, a connection manager, …) has one [`Chunk`] for each worker that ever used it: the worker is its only
 //! writer, the admin interface sums the chunks. A scope that nobody used owns no chunk.
 
+mod families;
 mod histogram;
 pub mod names;
 mod number;
