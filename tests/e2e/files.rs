@@ -214,6 +214,37 @@ async fn endpoints_come_and_go_with_their_file() {
 }
 
 #[tokio::test]
+async fn members_of_a_cluster_are_counted() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let (_folder, file) = folder();
+    let assignment = |fields: &[(&Upstream, &str, u32)]| {
+        let endpoints = fields.iter().map(|(upstream, health, weight)| {
+            json!({"endpoint": {"address": socket_address(upstream.address)}, "health_status": health, "load_balancing_weight": weight})
+        });
+        let endpoints: Vec<_> = endpoints.collect();
+        resource(
+            "endpoint.v3.ClusterLoadAssignment",
+            json!({"cluster_name": "a", "endpoints": [{"lb_endpoints": endpoints}]}),
+        )
+    };
+    write(&file, &assignment(&[(&one, "HEALTHY", 1)]));
+    let cluster = json!({"name": "a", "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": {"eds_config": path_source(&file)}});
+    let gateway = Gateway::weir(Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster)).await;
+    let stat = async |name: &str| gateway.stat(&format!("cluster.a.{name}")).await.unwrap();
+    assert_eq!((stat("membership_total").await, stat("membership_change").await), (1, 1));
+
+    replace(&file, &assignment(&[(&one, "DEGRADED", 1), (&two, "HEALTHY", 7)]));
+    gateway.stat_becomes("cluster.a.membership_total", 2).await;
+    assert_eq!((stat("membership_healthy").await, stat("membership_degraded").await), (1, 1));
+    assert_eq!((stat("membership_change").await, stat("max_host_weight").await), (2, 7));
+
+    replace(&file, &assignment(&[(&one, "DRAINING", 1), (&two, "UNHEALTHY", 7)]));
+    gateway.stat_becomes("cluster.a.membership_healthy", 0).await;
+    assert_eq!((stat("membership_excluded").await, stat("membership_degraded").await), (1, 0));
+    assert_eq!(stat("membership_change").await, 2, "the members are the same");
+}
+
+#[tokio::test]
 async fn only_the_resource_that_is_bad_is_refused() {
     let upstream = Upstream::start().await;
     let (_folder, cds) = folder();

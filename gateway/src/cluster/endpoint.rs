@@ -232,6 +232,12 @@ impl EndpointSet {
         self.priorities.iter().enumerate().map(|(index, priority)| (index, self.slice(priority.start..priority.end)))
     }
 
+    /// Whether both have the same endpoints, whatever is known of them.
+    pub fn same_members(&self, other: &Self) -> bool {
+        let ids = |set: &Self| set.hosts.iter().map(|host| host.endpoint.id).collect::<std::collections::BTreeSet<_>>();
+        self.hosts.len() == other.hosts.len() && ids(self) == ids(other)
+    }
+
     /// How many are of that health.
     pub fn count(&self, health: Health) -> usize {
         self.hosts.iter().filter(|host| host.health == health).count()

@@ -3,6 +3,9 @@
 //! [`serve`] reads as the story of a request: made canonical, routed, through the filters, to the cluster and back.
 //! [`Request::poll`] moves what can be moved, in both directions at once, until the response has been written.
 
+mod to_client;
+mod to_cluster;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +17,12 @@ use super::alarm::{Alarm, due, earlier};
 use super::connection::{ConnectionContext, Serving};
 use super::downstream::{Downstream, DownstreamError};
 use super::error::Cause;
-use super::router::{self, Event, Router};
+use super::router::Router;
 use super::{log, prepare, response};
 use crate::filter::chain::{Chain, Direction, Out};
 use crate::filter::{LocalReply, Stream};
-use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{BodyBuf, RequestHead, ResponseHead, Version};
-use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef, https_redirect};
+use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef};
 use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{Http, ListenerHttp, http, listener_http, weir};
@@ -291,249 +293,6 @@ impl Request {
             _ => {}
         }
         count_status(&self.cx, &self.serving, info.status);
-    }
-
-    // ---- the request, towards the cluster ------------------------------------------------------------------------
-
-    /// Reads the client's body as long as somebody takes it; while nobody does, watches whether the client leaves.
-    fn poll_client(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
-        if self.gone || self.response_done {
-            return false;
-        }
-        if self.request_read {
-            if let Poll::Ready(error) = down.poll_gone(task) {
-                self.client_failed(&error);
-                return true;
-            }
-            return false;
-        }
-        let full = self.router.as_ref().is_some_and(|router| router.queued() >= HIGH_WATERMARK);
-        if full || !self.chain.wants_more(Direction::Request) {
-            return false;
-        }
-        match down.poll_body(task) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(event)) => {
-                self.client_sent(event, down);
-                true
-            }
-            Poll::Ready(Err(DownstreamError::Malformed(error))) => {
-                self.request_read = true;
-                down.close_after();
-                self.metrics().inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
-                if matches!(error, BodyError::TooLarge | BodyError::TooMany) {
-                    self.cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
-                }
-                let (flags, reply) = Cause::MalformedBody(error).reply();
-                self.fail(flags, reply, down);
-                true
-            }
-            Poll::Ready(Err(error)) => {
-                self.client_failed(&error);
-                true
-            }
-        }
-    }
-
-    fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
-        let now = Instant::now();
-        self.last_moved = now;
-        let end = !matches!(event, BodyEvent::Data(_));
-        if end {
-            self.request_read = true;
-            self.stream.edit().info.request_complete = Some(now);
-        }
-        if let BodyEvent::Data(piece) = &event {
-            self.stream.edit().info.bytes_received += piece.len() as u64;
-            self.metrics().add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
-        }
-        let bypass = self.chain.passes_request_body()
-            && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
-        match (event, bypass) {
-            (BodyEvent::Data(piece), true) => self.send(BodyBuf::from(piece), false),
-            (BodyEvent::Data(piece), false) => self.chain.request_body(piece, false),
-            (BodyEvent::End, true) => self.send(BodyBuf::new(), true),
-            (BodyEvent::End, false) => self.chain.request_body(Bytes::new(), true),
-            (BodyEvent::Trailers(trailers), bypass) => {
-                self.stream.edit().request_trailers = Some(trailers);
-                if bypass {
-                    self.send_trailers();
-                } else {
-                    self.chain.request_trailers();
-                }
-            }
-        }
-        self.take_out(down);
-    }
-
-    fn send(&mut self, pieces: BodyBuf, end: bool) {
-        if let Some(router) = &mut self.router {
-            router.send(pieces, end);
-        }
-    }
-
-    fn send_trailers(&mut self) {
-        if let Some(router) = &mut self.router {
-            router.send_trailers(self.stream.get().request_trailers.clone());
-        }
-    }
-
-    /// The head has passed the filters: to the route's cluster, or the route's own answer.
-    fn forward(&mut self, end: bool) {
-        if std::mem::take(&mut self.stream.edit().clear_route_cache) {
-            self.route = choose(self.routes.as_deref(), &self.stream, self.random);
-            self.note_route();
-        }
-        let routes = self.routes.clone();
-        let Some(matched) = matched(routes.as_deref(), self.route) else {
-            let metrics = self.metrics();
-            if matches!(self.route, Chosen::HttpsRedirect) {
-                metrics.inc(http::RQ_REDIRECT);
-                let answer = https_redirect(&self.stream.get().request);
-                return self.answer(ResponseFlags::NONE, response::of_route(answer));
-            }
-            metrics.inc(http::NO_ROUTE);
-            let cause = if self.routes.is_some() { Cause::NoRoute } else { Cause::NoRouteConfiguration };
-            return self.answer_cause(&cause);
-        };
-        let envoy_headers = !self.serving.manager().suppress_envoy_headers;
-        let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);
-        if let Some(answer) = answer {
-            self.metrics().inc(if answer.location.is_some() { http::RQ_REDIRECT } else { http::RQ_DIRECT_RESPONSE });
-            let mut reply = response::of_route(answer);
-            let mut head = ResponseHead { status: reply.status, headers: std::mem::take(&mut reply.headers) };
-            {
-                let state = self.stream.get();
-                matched.finalize_response(&mut head, &state.request, &state.info);
-            }
-            reply.headers = head.headers;
-            return self.answer(ResponseFlags::NONE, reply);
-        }
-        self.metrics().inc(http::RQ_TOTAL);
-        match Router::start(
-            &self.cx.worker,
-            self.serving.snapshot(),
-            self.serving.manager(),
-            &self.stream,
-            &matched,
-            end,
-        ) {
-            Ok(router) => self.router = Some(router),
-            Err(cause) => {
-                if matches!(cause, Cause::NoCluster(_)) {
-                    self.metrics().inc(http::NO_CLUSTER);
-                }
-                let show = matched.host.include_attempt_count_in_response;
-                let attempts = show.then(|| self.stream.get().info.attempts);
-                let (flags, reply) = router::refusal(&cause, envoy_headers, attempts);
-                self.answer(flags, reply);
-            }
-        }
-    }
-
-    // ---- the response, towards the client ------------------------------------------------------------------------
-
-    /// Takes what the endpoint sends, as fast as the client takes it.
-    fn poll_router(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
-        if self.response_done || down.queued() >= HIGH_WATERMARK || !self.chain.wants_more(Direction::Response) {
-            return false;
-        }
-        let Some(router) = &mut self.router else { return false };
-        let routes = self.routes.as_deref();
-        let Some(matched) = matched(routes, self.route) else { return false };
-        let Poll::Ready(event) = router.poll(task, &self.cx.worker, &self.stream, &matched) else { return false };
-        self.last_moved = Instant::now();
-        self.endpoint_sent(event, down);
-        true
-    }
-
-    fn endpoint_sent(&mut self, event: Event, down: &mut Downstream<'_>) {
-        match event {
-            Event::Moved => {}
-            // As Envoy: interim responses pass only where the gateway does not answer 100-continue by itself.
-            Event::Informational(head) => {
-                if self.serving.manager().proxy_100_continue {
-                    down.informational(&head);
-                }
-            }
-            Event::Head(head, end) => {
-                self.stream.edit().response = Some(head);
-                if self.chain.passes_response_headers() {
-                    self.respond_head(down, end);
-                } else {
-                    self.chain.response_headers(end);
-                }
-            }
-            Event::Data(piece, end) if self.chain.passes_response_body() => {
-                self.respond_data(down, BodyBuf::from(piece), end)
-            }
-            Event::Data(piece, end) => self.chain.response_body(piece, end),
-            Event::Trailers(trailers) => {
-                self.stream.edit().response_trailers = Some(trailers);
-                if self.chain.passes_response_trailers() {
-                    self.respond_trailers(down);
-                } else {
-                    self.chain.response_trailers();
-                }
-            }
-            Event::Failed(flags, reply) => self.fail(flags, *reply, down),
-        }
-        self.take_out(down);
-    }
-
-    fn respond_head(&mut self, down: &mut Downstream<'_>, end: bool) {
-        if self.head_sent || self.gone {
-            return;
-        }
-        let manager = self.serving.manager();
-        let sent = {
-            let mut state = self.stream.edit();
-            let state = &mut *state;
-            let Some(head) = state.response.as_mut() else { return };
-            response::finalize(manager, &self.cx.worker, &state.request, head);
-            state.info.status = head.status;
-            state.info.response_first = Some(self.last_moved);
-            state.info.response_header_bytes = (head.headers.byte_size() + head.headers.len() * 4 + 19) as u64;
-            down.head(head, end)
-        };
-        self.head_sent = true;
-        self.sent(sent, end);
-    }
-
-    fn respond_data(&mut self, down: &mut Downstream<'_>, mut pieces: BodyBuf, end: bool) {
-        if !self.head_sent || self.response_done {
-            return;
-        }
-        {
-            let mut state = self.stream.edit();
-            if !state.request.is_head() {
-                state.info.bytes_sent += pieces.len() as u64;
-            }
-        }
-        loop {
-            let piece = pieces.pop().unwrap_or_default();
-            let last = end && pieces.is_empty();
-            let sent = down.data(piece, last);
-            self.sent(sent, last);
-            if pieces.is_empty() || self.gone {
-                return;
-            }
-        }
-    }
-
-    fn respond_trailers(&mut self, down: &mut Downstream<'_>) {
-        let sent = match &self.stream.get().response_trailers {
-            Some(trailers) => down.trailers(trailers),
-            None => down.data(Bytes::new(), true),
-        };
-        self.sent(sent, true);
-    }
-
-    fn sent(&mut self, sent: Result<(), DownstreamError>, end: bool) {
-        match sent {
-            Ok(()) => self.response_done |= end,
-            Err(error) => self.client_failed(&error),
-        }
     }
 
     // ---- what the filters and the gateway itself decide ----------------------------------------------------------

@@ -106,11 +106,13 @@ impl Counters {
     }
 
     /// A cluster's endpoints came.
-    pub(super) fn endpoints(&self, cluster: &Arc<Cluster>) {
+    pub(super) fn endpoints(&self, before: &Cluster, cluster: &Cluster) {
         let metrics = cluster.runtime.metrics();
         metrics.inc(cluster::UPDATE_ATTEMPT);
         metrics.inc(cluster::UPDATE_SUCCESS);
-        metrics.inc(cluster::MEMBERSHIP_CHANGE);
+        if !cluster.endpoints.same_members(&before.endpoints) {
+            metrics.inc(cluster::MEMBERSHIP_CHANGE);
+        }
         cluster.publish_gauges();
     }
 

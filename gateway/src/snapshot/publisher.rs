@@ -244,9 +244,9 @@ impl Publisher {
         let (now, mut changed) = (SystemTime::now(), false);
         for candidate in candidates {
             for name in self.eds_clusters.get(&candidate.name).into_iter().flatten() {
-                let Some(cluster) = self.table.find(name) else { continue };
-                let cluster = Arc::new(cluster.with_assignment(candidate.value.clone()));
-                self.counters.endpoints(&cluster);
+                let Some(before) = self.table.find(name) else { continue };
+                let cluster = Arc::new(before.with_assignment(candidate.value.clone()));
+                self.counters.endpoints(before, &cluster);
                 self.table.insert(cluster);
                 changed = true;
             }

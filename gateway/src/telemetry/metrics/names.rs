@@ -487,8 +487,6 @@ mod tests {
     use std::collections::HashSet;
     use std::path::Path;
 
-    use super::*;
-
     /// A name that nothing counts would show 0 for ever, and somebody would trust it.
     #[test]
     fn every_name_is_counted_somewhere() {

@@ -1,0 +1,156 @@
+//! The request, from the client towards the cluster.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Chosen, HIGH_WATERMARK, Request, choose, matched};
+use crate::filter::chain::Direction;
+use crate::http::h1::{BodyError, BodyEvent};
+use crate::http::{BodyBuf, ResponseHead};
+use crate::proxy::downstream::{Downstream, DownstreamError};
+use crate::proxy::error::Cause;
+use crate::proxy::response;
+use crate::proxy::router::{self, Router};
+use crate::route::https_redirect;
+use crate::telemetry::ResponseFlags;
+use crate::telemetry::metrics::names::{http, weir};
+
+impl Request {
+    /// Reads the client's body as long as somebody takes it; while nobody does, watches whether the client leaves.
+    pub(super) fn poll_client(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
+        if self.gone || self.response_done {
+            return false;
+        }
+        if self.request_read {
+            if let Poll::Ready(error) = down.poll_gone(task) {
+                self.client_failed(&error);
+                return true;
+            }
+            return false;
+        }
+        let full = self.router.as_ref().is_some_and(|router| router.queued() >= HIGH_WATERMARK);
+        if full || !self.chain.wants_more(Direction::Request) {
+            return false;
+        }
+        match down.poll_body(task) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(event)) => {
+                self.client_sent(event, down);
+                true
+            }
+            Poll::Ready(Err(DownstreamError::Malformed(error))) => {
+                self.request_read = true;
+                down.close_after();
+                self.metrics().inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
+                if matches!(error, BodyError::TooLarge | BodyError::TooMany) {
+                    self.cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+                }
+                let (flags, reply) = Cause::MalformedBody(error).reply();
+                self.fail(flags, reply, down);
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                self.client_failed(&error);
+                true
+            }
+        }
+    }
+
+    fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
+        let now = Instant::now();
+        self.last_moved = now;
+        let end = !matches!(event, BodyEvent::Data(_));
+        if end {
+            self.request_read = true;
+            self.stream.edit().info.request_complete = Some(now);
+        }
+        if let BodyEvent::Data(piece) = &event {
+            self.stream.edit().info.bytes_received += piece.len() as u64;
+            self.metrics().add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
+        }
+        let bypass = self.chain.passes_request_body()
+            && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
+        match (event, bypass) {
+            (BodyEvent::Data(piece), true) => self.send(BodyBuf::from(piece), false),
+            (BodyEvent::Data(piece), false) => self.chain.request_body(piece, false),
+            (BodyEvent::End, true) => self.send(BodyBuf::new(), true),
+            (BodyEvent::End, false) => self.chain.request_body(Bytes::new(), true),
+            (BodyEvent::Trailers(trailers), bypass) => {
+                self.stream.edit().request_trailers = Some(trailers);
+                if bypass {
+                    self.send_trailers();
+                } else {
+                    self.chain.request_trailers();
+                }
+            }
+        }
+        self.take_out(down);
+    }
+
+    pub(super) fn send(&mut self, pieces: BodyBuf, end: bool) {
+        if let Some(router) = &mut self.router {
+            router.send(pieces, end);
+        }
+    }
+
+    pub(super) fn send_trailers(&mut self) {
+        if let Some(router) = &mut self.router {
+            router.send_trailers(self.stream.get().request_trailers.clone());
+        }
+    }
+
+    /// The head has passed the filters: to the route's cluster, or the route's own answer.
+    pub(super) fn forward(&mut self, end: bool) {
+        if std::mem::take(&mut self.stream.edit().clear_route_cache) {
+            self.route = choose(self.routes.as_deref(), &self.stream, self.random);
+            self.note_route();
+        }
+        let routes = self.routes.clone();
+        let Some(matched) = matched(routes.as_deref(), self.route) else {
+            let metrics = self.metrics();
+            if matches!(self.route, Chosen::HttpsRedirect) {
+                metrics.inc(http::RQ_REDIRECT);
+                let answer = https_redirect(&self.stream.get().request);
+                return self.answer(ResponseFlags::NONE, response::of_route(answer));
+            }
+            metrics.inc(http::NO_ROUTE);
+            let cause = if self.routes.is_some() { Cause::NoRoute } else { Cause::NoRouteConfiguration };
+            return self.answer_cause(&cause);
+        };
+        let envoy_headers = !self.serving.manager().suppress_envoy_headers;
+        let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);
+        if let Some(answer) = answer {
+            self.metrics().inc(if answer.location.is_some() { http::RQ_REDIRECT } else { http::RQ_DIRECT_RESPONSE });
+            let mut reply = response::of_route(answer);
+            let mut head = ResponseHead { status: reply.status, headers: std::mem::take(&mut reply.headers) };
+            {
+                let state = self.stream.get();
+                matched.finalize_response(&mut head, &state.request, &state.info);
+            }
+            reply.headers = head.headers;
+            return self.answer(ResponseFlags::NONE, reply);
+        }
+        self.metrics().inc(http::RQ_TOTAL);
+        match Router::start(
+            &self.cx.worker,
+            self.serving.snapshot(),
+            self.serving.manager(),
+            &self.stream,
+            &matched,
+            end,
+        ) {
+            Ok(router) => self.router = Some(router),
+            Err(cause) => {
+                if matches!(cause, Cause::NoCluster(_)) {
+                    self.metrics().inc(http::NO_CLUSTER);
+                }
+                let show = matched.host.include_attempt_count_in_response;
+                let attempts = show.then(|| self.stream.get().info.attempts);
+                let (flags, reply) = router::refusal(&cause, envoy_headers, attempts);
+                self.answer(flags, reply);
+            }
+        }
+    }
+}
