@@ -156,11 +156,11 @@ struct Gateway {
 
 impl Gateway {
     /// Makes workers and sockets follow the newest snapshot. At the start a listener that cannot be bound ends the
-    /// process; later it is said on /ready and tried again with the next change.
+    /// process; later it is said in the log (and on /ready, if it has no former version), and tried again.
     fn follow(&mut self) -> Result<Option<Instant>, AppError> {
         let mut errors = Vec::new();
         self.workers.tell_all(|| Mail::Snapshot);
-        let again = self.listeners.follow(&self.publisher.borrow(), &self.workers, &self.control, &mut errors);
+        let again = self.listeners.follow(&mut self.publisher.borrow_mut(), &self.workers, &self.control, &mut errors);
         for error in errors {
             if self.control.is_starting() {
                 return Err(error.into());

@@ -12,6 +12,7 @@ mod drain_listeners;
 mod files;
 mod http2;
 mod late_files;
+mod moving;
 mod plugins;
 mod silence;
 mod streaming;

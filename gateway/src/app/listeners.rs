@@ -1,10 +1,10 @@
 //! Which listeners are bound: what the snapshot says, as soon as what they wait for is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -32,12 +32,17 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// A listener that could not be bound is tried again after this time, doubled up to the second one.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
 /// All listening sockets.
 #[derive(Default)]
 pub(super) struct Listeners {
     bound: HashMap<Arc<str>, Bound>,
     /// Since when a listener waits for its routes and secrets.
     warming: HashMap<Arc<str>, Instant>,
+    /// Those that could not be bound.
+    failed: HashMap<Arc<str>, Failed>,
     /// Those that were stopped for good stay closed, whatever the next snapshot says.
     stopped: Option<Stopped>,
 }
@@ -61,52 +66,134 @@ struct Bound {
     close: watch::Sender<bool>,
 }
 
+struct Failed {
+    address: SocketAddr,
+    again: Instant,
+    pause: Duration,
+}
+
+/// Sockets of a listener, one for each worker, that nobody accepts on yet.
+struct Opened {
+    name: Arc<str>,
+    configured: SocketAddr,
+    address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
 impl Listeners {
-    /// Makes the sockets follow the snapshot. A listener that only changed inside keeps its sockets and connections.
-    /// Returns when to look again if a listener is still warming.
+    /// Makes the sockets follow the configuration. A listener that only changed inside keeps its sockets and connections.
+    /// One that moves, or that waits for something, stays as it was until the new version is bound and has what it needs.
+    /// Returns when to look again if a listener is still warming, or could not be bound.
     pub(super) fn follow(
         &mut self,
-        publisher: &Publisher,
+        publisher: &mut Publisher,
         workers: &Workers,
         control: &Control,
         errors: &mut Vec<BindError>,
     ) -> Option<Instant> {
-        let snapshot = publisher.store().load();
+        let newest = publisher.newest_listeners();
+        let names: HashSet<&Arc<str>> = newest.iter().map(|listener| &listener.name).collect();
+        for gone in self.warming.keys().chain(self.failed.keys()).filter(|name| !names.contains(name)) {
+            control.unblock(&blocker(gone));
+        }
+        self.warming.retain(|name, _| names.contains(name));
+        self.failed.retain(|name, _| names.contains(name));
+        let (mut again, mut opened, mut ready) = (None, Vec::new(), Vec::new());
+        for listener in &newest {
+            if self.stopped.is_some_and(|which| which.concerns(listener)) {
+                continue;
+            }
+            let bound = self.bound.get(&listener.name);
+            let is_bound = bound.is_some_and(|bound| bound.configured == listener.address);
+            if is_bound && !publisher.is_held_back(&listener.name) {
+                self.failed.remove(&listener.name);
+                continue;
+            }
+            let has_former = bound.is_some();
+            let look_at = match self.warm(listener, publisher) {
+                Warm::Wait(until, missing) => {
+                    if !has_former {
+                        control.block(blocker(&listener.name), format!("waits for {missing}"));
+                    }
+                    until
+                }
+                Warm::Ready if is_bound => {
+                    self.failed.remove(&listener.name);
+                    ready.push(Arc::clone(&listener.name));
+                    None
+                }
+                Warm::Ready => match self.pause_of(listener) {
+                    Some(until) => Some(until),
+                    None => match open_all(listener, workers.count()) {
+                        Ok(sockets) => {
+                            self.failed.remove(&listener.name);
+                            ready.push(Arc::clone(&listener.name));
+                            opened.push(sockets);
+                            None
+                        }
+                        Err(error) => {
+                            // With a former version still serving, the gateway as a whole is as ready as it was.
+                            if !has_former {
+                                control.block(blocker(&listener.name), error.to_string());
+                            }
+                            let (is_first, again) = self.fail(listener);
+                            publisher.count_bind_failure(&listener.name, is_first);
+                            if is_first {
+                                errors.push(error);
+                            }
+                            Some(again)
+                        }
+                    },
+                },
+            };
+            again = [again, look_at].into_iter().flatten().min();
+        }
+        publisher.promote(&ready);
+        self.begin(opened, workers, control);
         self.bound.retain(|name, bound| {
-            let stays = snapshot.listener(name).is_some_and(|listener| listener.address == bound.configured);
+            let stays = names.contains(name);
             if !stays {
-                let _ = bound.close.send(true);
+                bound.end();
                 control.set_listening(name, None);
             }
             stays
         });
-        self.warming.retain(|name, _| snapshot.listener(name).is_some());
-        let mut again = None;
-        for listener in snapshot.listeners() {
-            if self.bound.contains_key(&listener.name) || self.stopped.is_some_and(|which| which.concerns(listener)) {
-                continue;
+        again
+    }
+
+    /// Lets workers accept. Only then does the socket that a listener had before close: there is always one.
+    fn begin(&mut self, opened: Vec<Opened>, workers: &Workers, control: &Control) {
+        if !opened.is_empty() {
+            workers.tell_all(|| Mail::Snapshot);
+        }
+        for Opened { name, configured, address, sockets } in opened {
+            let (close, closed) = watch::channel(false);
+            for (worker, socket) in sockets.into_iter().enumerate() {
+                workers.tell(worker, Mail::Listen { name: Arc::clone(&name), socket, close: closed.clone() });
             }
-            let what = format!("listener {}", listener.name);
-            match self.warm(listener, publisher) {
-                Warm::Wait(until, missing) => {
-                    control.block(what, format!("waits for {missing}"));
-                    again = [again, until].into_iter().flatten().min();
-                }
-                Warm::Ready => match bind(listener, workers) {
-                    Ok((bound, address)) => {
-                        control.set_listening(&listener.name, Some(Listening { address }));
-                        control.unblock(&what);
-                        tracing::info!(listener = &*listener.name, %address, "listening");
-                        self.bound.insert(Arc::clone(&listener.name), bound);
-                    }
-                    Err(error) => {
-                        control.block(what, error.to_string());
-                        errors.push(error);
-                    }
-                },
+            control.set_listening(&name, Some(Listening { address }));
+            control.unblock(&blocker(&name));
+            tracing::info!(listener = &*name, %address, "listening");
+            if let Some(former) = self.bound.insert(name, Bound { configured, close }) {
+                former.end();
             }
         }
-        again
+    }
+
+    /// Until when not to try: it failed a short time ago.
+    fn pause_of(&self, listener: &Listener) -> Option<Instant> {
+        let failed = self.failed.get(&listener.name).filter(|failed| failed.address == listener.address)?;
+        Some(failed.again).filter(|again| *again > Instant::now())
+    }
+
+    /// Notes that it could not be bound. Whether that is news, and when to try again.
+    fn fail(&mut self, listener: &Listener) -> (bool, Instant) {
+        let before = self.failed.get(&listener.name).filter(|failed| failed.address == listener.address);
+        let is_first = before.is_none();
+        let pause = before.map_or(BACK_OFF.0, |failed| (failed.pause * 2).min(BACK_OFF.1));
+        let again = Instant::now() + pause;
+        self.failed.insert(Arc::clone(&listener.name), Failed { address: listener.address, again, pause });
+        (is_first, again)
     }
 
     /// Stops accepting for good.
@@ -119,7 +206,7 @@ impl Listeners {
             // One that is gone from the snapshot was closed with it.
             let stays = snapshot.listener(name).is_some_and(|listener| !which.concerns(listener));
             if !stays {
-                let _ = bound.close.send(true);
+                bound.end();
                 control.set_listening(name, None);
             }
             stays
@@ -148,20 +235,27 @@ enum Warm {
     Wait(Option<Instant>, String),
 }
 
+impl Bound {
+    /// Workers stop accepting.
+    fn end(&self) {
+        let _ = self.close.send(true);
+    }
+}
+
+fn blocker(listener: &str) -> String {
+    format!("listener {listener}")
+}
+
 /// All sockets of a listener are bound before any worker accepts: the kernel spreads connections over those it knows.
-fn bind(listener: &Listener, workers: &Workers) -> Result<(Bound, SocketAddr), BindError> {
+fn open_all(listener: &Listener, workers: usize) -> Result<Opened, BindError> {
     let fail = |source| BindError { name: Arc::clone(&listener.name), address: listener.address, source };
     let first = open(listener.address, listener.backlog).map_err(fail)?;
     let address = first.local_addr().map_err(fail)?;
     let mut sockets = vec![first];
-    for _ in 1..workers.count() {
+    for _ in 1..workers {
         sockets.push(open(address, listener.backlog).map_err(fail)?);
     }
-    let (close, closed) = watch::channel(false);
-    for (worker, socket) in sockets.into_iter().enumerate() {
-        workers.tell(worker, Mail::Listen { name: Arc::clone(&listener.name), socket, close: closed.clone() });
-    }
-    Ok((Bound { configured: listener.address, close }, address))
+    Ok(Opened { name: Arc::clone(&listener.name), configured: listener.address, address, sockets })
 }
 
 fn open(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {

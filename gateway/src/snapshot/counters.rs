@@ -134,6 +134,14 @@ impl Counters {
         self.listeners.inc(listener_manager::LISTENER_CREATE_SUCCESS);
     }
 
+    /// A listener could not be bound; `refused` if a source is to be told so.
+    pub(super) fn listener_not_bound(&self, refused: bool) {
+        self.listeners.inc(listener_manager::LISTENER_CREATE_FAILURE);
+        if refused {
+            self.lds.inc(lds::UPDATE_REJECTED);
+        }
+    }
+
     pub(super) fn listener_removed(&self) {
         self.listeners.inc(listener_manager::LISTENER_REMOVED);
     }

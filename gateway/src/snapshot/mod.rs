@@ -7,6 +7,7 @@ pub mod connection_manager;
 mod counters;
 mod dump;
 pub mod listener;
+mod listeners;
 pub mod local_reply;
 pub mod problem;
 pub mod publisher;

@@ -10,7 +10,7 @@ use weir_xds::{Kind, Problem, Resource, pb};
 use super::collection::Collection;
 use super::compile::cluster::{ClusterCx, compile_assignment, compile_cluster, eds_reference};
 use super::compile::connection_manager::compile_routes;
-use super::compile::listener::{CompiledListener, ListenerCx, compile_listener, secrets};
+use super::compile::listener::{CompiledListener, secrets};
 use super::compile::secret::compile_secret;
 use super::compile::transport_socket::TlsCx;
 use super::counters::Counters;
@@ -56,12 +56,14 @@ pub struct Publisher {
     /// Which clusters take the assignment of a service.
     eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     pub(super) counters: Counters,
-    store: Arc<SnapshotStore>,
+    pub(super) store: Arc<SnapshotStore>,
     /// Snapshots that somebody may still hold: freed here, never by a worker.
     retired: Vec<Arc<Snapshot>>,
-    /// Listeners that connections may still hold, or only a chain of them.
-    retired_listeners: Vec<Arc<Listener>>,
     changes: u64,
+    /// Listeners that connections may still hold, or only a chain of them.
+    pub(super) retired_listeners: Vec<Arc<Listener>>,
+    /// Former versions of listeners, in force until the new ones can take over.
+    pub(super) former: BTreeMap<Arc<str>, CompiledListener>,
 }
 
 /// A cluster with what it names; the cluster itself is in the table.
@@ -104,6 +106,7 @@ impl Publisher {
             retired: Vec::new(),
             retired_listeners: Vec::new(),
             changes: 0,
+            former: BTreeMap::new(),
         }
     }
 
@@ -138,6 +141,7 @@ impl Publisher {
         if came {
             self.retry(&mut report, &mut changed);
         }
+        changed.listeners |= self.promote_ready();
         changed.routes |= self.drop_unnamed(&mut report);
         self.swap(&changed);
         self.conclude(started, &report, &changed);
@@ -156,7 +160,8 @@ impl Publisher {
 
     /// Resources in files that listeners and clusters name, those that were refused included; sorted, each once.
     pub fn references(&self) -> Vec<Reference> {
-        let listeners = self.listeners.all().flat_map(|(_, good)| &good.value.references);
+        let listeners = self.listeners.all().map(|(_, good)| &good.value).chain(self.former.values());
+        let listeners = listeners.flat_map(|listener| &listener.references);
         let clusters = self.clusters.all().flat_map(|(_, good)| &good.value.references);
         let of_refused = self.listeners.refused().flat_map(|(_, refused)| &refused.wanted.references);
         let of_refused = of_refused.chain(self.clusters.refused().flat_map(|(_, refused)| &refused.wanted.references));
@@ -335,41 +340,6 @@ impl Publisher {
         changed
     }
 
-    fn take_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
-        name_by_address(&mut update.resources);
-        let gone = self.listeners.unlist(&update);
-        let removed = !gone.is_empty();
-        for name in gone {
-            report.removed += 1;
-            self.counters.listener_removed();
-            self.retired_listeners.extend(self.listeners.remove(&name).map(|removed| removed.listener));
-        }
-        self.compile_listeners(update, report) || removed
-    }
-
-    pub(super) fn compile_listeners(&mut self, update: Update, report: &mut Report) -> bool {
-        let Self { settings, tls_secrets, tickets, clusters, listeners, .. } = self;
-        let cx = ListenerCx {
-            registry: &settings.registry,
-            plugins: &settings.plugins,
-            access_logs: &settings.access_logs,
-            tls: TlsCx { secrets: tls_secrets, tickets },
-            cluster_exists: &|name| clusters.knows(name),
-        };
-        let candidates = listeners.candidates(update, report, |resource, _, problems| {
-            compile_listener(&decode::<pb::listener::Listener>(resource, problems)?, &cx, problems)
-        });
-        let candidates = self.without_taken_addresses(candidates, report);
-        let candidates = self.without_rival_files(candidates, report);
-        let (now, changed) = (SystemTime::now(), !candidates.is_empty());
-        for candidate in candidates {
-            let before = self.listeners.accept(candidate, now, report);
-            self.counters.listener(before.is_some());
-            self.retired_listeners.extend(before.map(|before| before.listener));
-        }
-        changed
-    }
-
     /// Compiles again what was refused before and may be right now that something it names has come.
     pub(super) fn retry(&mut self, report: &mut Report, changed: &mut Changed) {
         let tried: HashSet<(Kind, String)> = report.rejected.iter().map(|r| (r.kind, r.name.clone())).collect();
@@ -440,9 +410,7 @@ impl Publisher {
             next.routes = Arc::new(all.collect());
         }
         if changed.listeners {
-            let all = self.listeners.all().map(|(_, good)| &good.value.listener);
-            let all: BTreeMap<_, _> = all.map(|l| (Arc::clone(&l.name), Arc::clone(l))).collect();
-            next.listeners = Arc::new(all);
+            next.listeners = Arc::new(self.listeners_in_force());
         }
         self.retired.push(self.store.swap(Arc::new(next)));
     }
@@ -487,20 +455,6 @@ fn refused<T>(collection: &Collection<T>, tried: &HashSet<(Kind, String)>) -> Ve
     all.filter(|(_, r)| r.problems.is_empty() && !tried.contains(&(r.kind, r.name.clone())))
         .map(|(entry, r)| Update { source: Arc::clone(&entry.source), kind: r.kind, resources: vec![r.clone()] })
         .collect()
-}
-
-/// A listener without a name goes by its address.
-fn name_by_address(resources: &mut [Resource]) {
-    for resource in resources.iter_mut().filter(|r| r.name.is_empty() && r.problems.is_empty()) {
-        use pb::core::{address::Address, socket_address::PortSpecifier::PortValue};
-        let proto = pb::listener::Listener::decode(resource.bytes.clone()).unwrap_or_default();
-        if let Some(Address::SocketAddress(socket)) = proto.address.and_then(|address| address.address)
-            && let (Ok(ip), Some(PortValue(port))) = (socket.address.parse(), socket.port_specifier)
-        {
-            let port = u16::try_from(port).unwrap_or_default();
-            resource.name = std::net::SocketAddr::new(ip, port).to_string();
-        }
-    }
 }
 
 fn refuse_extensions(update: Update, report: &mut Report) {

@@ -89,6 +89,7 @@ kinds! {
     ListenerManager listener_manager "listener_manager" {
         counters {
             LISTENER_ADDED "listener_added";
+            LISTENER_CREATE_FAILURE "listener_create_failure";
             LISTENER_CREATE_SUCCESS "listener_create_success";
             LISTENER_MODIFIED "listener_modified";
             LISTENER_REMOVED "listener_removed";

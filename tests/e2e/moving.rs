@@ -1,0 +1,105 @@
+//! Listeners of a file that move or change: there is always one that serves.
+
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use weir_tests::{Bootstrap, Client, Gateway, Hcm, eventually, get, socket_address};
+
+/// Routes of the connection manager that answer with this text.
+fn answering(text: &str) -> Hcm {
+    let answer = json!({"status": 200, "body": {"inline_string": text}});
+    Hcm::new().routes(json!([{"match": {"prefix": "/"}, "direct_response": answer}]))
+}
+
+fn listener(address: SocketAddr, hcm: Hcm) -> Value {
+    json!({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "main",
+        "address": socket_address(address), "filter_chains": [{"filters": [hcm.filter_value()]}]})
+}
+
+fn routed_by(file: &Path) -> Hcm {
+    let source = json!({"path_config_source": {"path": file}});
+    Hcm::new().set(json!({"route_config": null, "rds": {"route_config_name": "routes", "config_source": source}}))
+}
+
+fn replace(file: &Path, resources: Value) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, json!({"resources": resources}).to_string()).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+async fn serving(file: &Path, hcm: Hcm) -> Gateway {
+    replace(file, json!([listener(([127, 0, 0, 1], 0).into(), hcm)]));
+    let source = json!({"path_config_source": {"path": file}});
+    Gateway::weir(Bootstrap::new().set(json!({"dynamic_resources": {"lds_config": source}}))).await
+}
+
+async fn says(address: SocketAddr) -> String {
+    get(address, "/").await.map_or_else(|error| error.to_string(), |answer| answer.text())
+}
+
+#[tokio::test]
+async fn one_that_moves_to_a_taken_address_stays_where_it_was_until_it_can_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("listeners.json");
+    let gateway = serving(&file, answering("old")).await;
+    let first = gateway.address();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+
+    replace(&file, json!([listener(taken, answering("new"))]));
+
+    gateway.prints("cannot bind").await;
+    gateway.stat_becomes("listener_manager.listener_create_failure", 1).await;
+    assert_eq!(gateway.stat("listener_manager.lds.update_rejected").await, Some(1));
+    assert_eq!(says(first).await, "old");
+    assert_eq!(gateway.admin("/ready").await.status, 200);
+
+    drop(other);
+    eventually("it has moved", async || get(taken, "/").await.is_ok_and(|answer| answer.text() == "new")).await;
+    eventually("it has left", async || get(first, "/").await.is_err()).await;
+}
+
+#[tokio::test]
+async fn one_that_moves_is_there_all_the_time_and_connections_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("listeners.json");
+    let gateway = serving(&file, answering("old")).await;
+    let first = gateway.address();
+    let mut kept = Client::connect(first).await;
+    assert_eq!(kept.get("/").await.text(), "old");
+
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    replace(&file, json!([listener(free, answering("new"))]));
+    loop {
+        // Of two looks in this order one finds somebody, whenever it moves in between.
+        if get(first, "/").await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(says(free).await, "new");
+    assert_eq!(kept.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn one_that_must_wait_for_its_routes_stays_as_it_was_until_they_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, routes) = (folder.path().join("listeners.json"), folder.path().join("routes.json"));
+    let gateway = serving(&file, answering("old")).await;
+    let first = gateway.address();
+    // The file is there; the routes that are looked for are not.
+    replace(&routes, json!([]));
+
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    replace(&file, json!([listener(free, routed_by(&routes))]));
+    gateway.prints("routes").await;
+    gateway.stat_becomes("listener_manager.listener_modified", 1).await;
+    assert_eq!(says(first).await, "old");
+    assert!(get(free, "/").await.is_err());
+
+    let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "new"}}});
+    let hosts = json!([{"name": "all", "domains": ["*"], "routes": [route]}]);
+    let kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+    replace(&routes, json!([{"@type": kind, "name": "routes", "virtual_hosts": hosts}]));
+    eventually("it has moved", async || says(free).await == "new").await;
+    eventually("it has left", async || get(first, "/").await.is_err()).await;
+}
