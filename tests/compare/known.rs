@@ -56,6 +56,7 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
     ("malformed::heads", "a control byte in a value", DETAILS),
     ("malformed::heads", "a DEL in a value", DETAILS),
     ("malformed::heads", "nonsense", DETAILS),
+    ("options::schemes", "empty~", "an empty x-forwarded-proto says nothing, where Envoy finds no route with it"),
     ("paths::escaped_slashes_refused", "/a%2Fb", PATH_AS_IT_CAME),
     ("paths::escaped_slashes_refused", "/a%2fb/../c", PATH_AS_IT_CAME),
     ("paths::escaped_slashes_refused", "/a%5Cb", PATH_AS_IT_CAME),

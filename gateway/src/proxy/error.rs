@@ -170,6 +170,7 @@ impl Cause {
 /// What Envoy's HTTP/1 codec writes as the body of its own errors.
 fn codec_body(status: u16) -> String {
     match status {
+        403 => "Forbidden",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         _ => "Bad Request",

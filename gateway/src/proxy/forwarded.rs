@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+
 use crate::http::RequestHead;
 use crate::snapshot::connection_manager::{ClientCertMode, ConnectionManager};
 use crate::telemetry::StreamInfo;
@@ -48,7 +50,7 @@ pub(crate) fn apply(
             hops => headers.get("x-forwarded-for").and_then(|xff| hop(xff, hops - 1)),
         };
         if !trust.skip_append {
-            write_ip(&mut scratch, told_address(connection.remote.ip()), trust.ipv4_mapped);
+            let _ = write!(scratch, "{}", told_address(connection.remote.ip()));
             append_to_list(headers, "x-forwarded-for", ",", &scratch);
         }
         if trust.trusted_hops == 0 {
@@ -63,8 +65,10 @@ pub(crate) fn apply(
         let single = xff.is_some_and(|xff| !xff.contains(&b','));
         (xff.and_then(|xff| hop(xff, trust.trusted_hops)), single)
     };
-    if !headers.contains("x-forwarded-proto") {
-        headers.set("x-forwarded-proto", if tls { "https" } else { "http" });
+    let scheme = client_scheme(headers, tls);
+    // HTTP/2 and an absolute target name theirs.
+    if head.scheme.is_empty() {
+        head.scheme = Bytes::from_static(scheme.as_bytes());
     }
     let internal = single && client.is_some_and(|ip| trust.internal.iter().any(|range| range.contains(ip)));
     let edge = !internal && trust.use_remote_address;
@@ -97,13 +101,30 @@ pub(crate) fn apply(
     }
     if edge {
         scratch.clear();
-        write_ip(&mut scratch, info.client.ip(), trust.ipv4_mapped);
+        let _ = write!(scratch, "{}", info.client.ip());
         headers.set("x-envoy-external-address", &scratch);
     }
     request_id(manager, head, edge, random);
     client_cert(manager, head, info);
     if !manager.via.is_empty() {
         append_to_list(&mut head.headers, "via", ", ", &manager.via);
+    }
+}
+
+/// What the client spoke as far as is known: what x-forwarded-proto says, if it says one of two things and that once. It
+/// is set if it is absent.
+fn client_scheme(headers: &mut crate::http::HeaderMap, tls: bool) -> &'static str {
+    let own = if tls { "https" } else { "http" };
+    let mut told = headers.get_all("x-forwarded-proto");
+    match (told.next(), told.next()) {
+        (None, _) => {
+            drop(told);
+            headers.append("x-forwarded-proto", own);
+            own
+        }
+        (Some(proto), None) if proto.eq_ignore_ascii_case(b"https") => "https",
+        (Some(proto), None) if proto.eq_ignore_ascii_case(b"http") => "http",
+        _ => own,
     }
 }
 
@@ -227,13 +248,6 @@ fn join_fields(headers: &mut crate::http::HeaderMap, name: &str) {
     }
     let joined = headers.get_all(name).collect::<Vec<_>>().join(&b","[..]);
     headers.set(name, joined);
-}
-
-fn write_ip(out: &mut String, ip: IpAddr, mapped: bool) {
-    let _ = match ip {
-        IpAddr::V4(ip) if mapped => write!(out, "{}", ip.to_ipv6_mapped()),
-        ip => write!(out, "{ip}"),
-    };
 }
 
 /// Adds to a list field; Envoy keeps one field and adds behind `between`, which differs from field to field.

@@ -193,7 +193,7 @@ async fn read_head(
     tls: bool,
     alarm: &mut Alarm,
 ) -> Result<Option<Box<RequestStart>>, Cause> {
-    let options = RequestOptions { limits: manager.limits, tls };
+    let options = RequestOptions { limits: manager.limits, refuse_https: !tls && manager.trust.is_front() };
     let mut clock = None;
     let mut seen = 0;
     loop {

@@ -15,9 +15,6 @@ use crate::telemetry::StreamInfo;
 pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &RequestHead, head: &mut ResponseHead) {
     name(manager, worker, head);
     let headers = &mut head.headers;
-    if !manager.via.is_empty() {
-        append_to_list(headers, "via", ", ", &manager.via);
-    }
     if manager.request_id.in_response
         && let Some(id) = request.headers.get("x-request-id")
     {
@@ -25,7 +22,7 @@ pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &R
     }
 }
 
-/// `date` and `server`: what an answer has even if nothing of the request could be read.
+/// `date`, `server` and `via`: what an answer has even if nothing of the request could be read.
 pub(super) fn name(manager: &ConnectionManager, worker: &Worker, head: &mut ResponseHead) {
     let headers = &mut head.headers;
     if !headers.contains("date") {
@@ -37,6 +34,9 @@ pub(super) fn name(manager: &ConnectionManager, worker: &Worker, head: &mut Resp
             headers.append("server", &manager.server.name)
         }
         ServerHeaderWhen::AppendIfAbsent | ServerHeaderWhen::PassThrough => {}
+    }
+    if !manager.via.is_empty() {
+        append_to_list(headers, "via", ", ", &manager.via);
     }
 }
 

@@ -38,7 +38,7 @@ impl Redirect {
     /// The value of `location`.
     pub fn location(&self, head: &RequestHead) -> Vec<u8> {
         let rewritten = match &self.path {
-            RedirectPath::Rewrite(rewrite) => Some(rewrite.apply(&head.path)),
+            RedirectPath::Rewrite(rewrite) => rewrite.apply(&head.path),
             RedirectPath::Keep | RedirectPath::Replace(_) => None,
         };
         self.location_of(head, rewritten.as_ref().unwrap_or(&head.path))
@@ -47,7 +47,7 @@ impl Redirect {
     /// The request's path as this redirect rewrites it, for the log; `None` if it does not rewrite.
     pub fn rewritten_path(&self, head: &RequestHead) -> Option<Bytes> {
         match &self.path {
-            RedirectPath::Rewrite(rewrite) => Some(rewrite.apply(&head.path)),
+            RedirectPath::Rewrite(rewrite) => rewrite.apply(&head.path),
             RedirectPath::Keep | RedirectPath::Replace(_) => None,
         }
     }
@@ -64,6 +64,13 @@ impl Redirect {
         if let Some(port) = self.port {
             location.push(b':');
             location.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+        }
+        let starts_with_slash = match &self.path {
+            RedirectPath::Replace(new) => new.first() == Some(&b'/'),
+            RedirectPath::Keep | RedirectPath::Rewrite(_) => path.first() == Some(&b'/'),
+        };
+        if !starts_with_slash {
+            location.push(b'/');
         }
         match &self.path {
             RedirectPath::Replace(new) if new.contains(&b'?') => location.extend_from_slice(new),
@@ -128,7 +135,10 @@ mod tests {
         let none = Redirect::default;
         let https = || Redirect { scheme: Some(b"https".as_slice().into()), ..none() };
         let host = || Redirect { host: Some(b"b.com".as_slice().into()), ..none() };
-        let prefix = PathRewrite::Prefix { matched: MatchedPart::Prefix(4), with: Bytes::from_static(b"/new") };
+        let prefix = PathRewrite::Prefix {
+            matched: MatchedPart::Prefix(b"/old".as_slice().into()),
+            with: Bytes::from_static(b"/new"),
+        };
         let regex = PathRewrite::Regex(Substitution::parse("^/old/(.*)$", r"/x/\1").unwrap());
         for (redirect, authority, path, want) in [
             (https(), "a.com", "/p?q", "https://a.com/p?q"),
@@ -144,6 +154,8 @@ mod tests {
             (Redirect { path: replace("/n?z"), ..none() }, "a.com", "/p?q", "http://a.com/n?z"),
             (Redirect { path: replace("/n?z"), strip_query: true, ..none() }, "a.com", "/p?q", "http://a.com/n?z"),
             (Redirect { path: replace("/n"), strip_query: true, ..none() }, "a.com", "/p?q", "http://a.com/n"),
+            (Redirect { path: replace("n"), ..none() }, "a.com", "/p?q", "http://a.com/n?q"),
+            (Redirect { path: replace("?z"), ..none() }, "a.com", "/p?q", "http://a.com/?z"),
             (Redirect { strip_query: true, ..host() }, "a.com", "/p?q", "http://b.com/p"),
             (Redirect { path: RedirectPath::Rewrite(prefix), ..none() }, "a.com", "/old/a?q", "http://a.com/new/a?q"),
             (Redirect { path: RedirectPath::Rewrite(regex), ..none() }, "a.com", "/old/a?q", "http://a.com/x/a?q"),

@@ -21,32 +21,37 @@ pub enum PathRewrite {
 }
 
 /// How much of a path a route matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MatchedPart {
-    /// Its first bytes.
-    Prefix(usize),
-    /// All of it: an exact path or a pattern.
+    /// Its first bytes, whatever their case.
+    Prefix(Box<[u8]>),
+    /// All of it.
     Whole,
 }
 
 impl PathRewrite {
-    /// The path with its query, rewritten.
-    pub fn apply(&self, path_and_query: &[u8]) -> Bytes {
+    /// The path with its query, rewritten; `None` if it does not begin with what is to be replaced: it was matched without
+    /// its path parameters, or a filter changed it and kept the route.
+    pub fn apply(&self, path_and_query: &[u8]) -> Option<Bytes> {
         let (path, _) = split_query(path_and_query);
         match self {
             Self::Prefix { matched, with } => {
-                let matched = match *matched {
-                    // Shorter than what was matched only if a filter changed the path and kept the route.
-                    MatchedPart::Prefix(len) => len.min(path_and_query.len()),
-                    MatchedPart::Whole => path.len(),
+                let rest = match matched {
+                    MatchedPart::Prefix(prefix) => rest_behind(prefix, path_and_query),
+                    MatchedPart::Whole => path_and_query.get(path.len()..),
                 };
-                join(with, path_and_query.get(matched..).unwrap_or_default())
+                Some(join(with, rest?))
             }
             Self::Regex(substitution) => {
-                join(&substitution.replace_all(path), path_and_query.get(path.len()..).unwrap_or_default())
+                Some(join(&substitution.replace_all(path), path_and_query.get(path.len()..).unwrap_or_default()))
             }
         }
     }
+}
+
+fn rest_behind<'a>(prefix: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    let (start, rest) = path.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 fn join(start: &[u8], rest: &[u8]) -> Bytes {
@@ -58,7 +63,7 @@ fn join(start: &[u8], rest: &[u8]) -> Bytes {
 
 /// Rewrites a request's path; `keep_original` leaves the old one in `x-envoy-original-path`.
 pub fn rewrite_path(head: &mut RequestHead, rewrite: &PathRewrite, keep_original: bool) {
-    let path = rewrite.apply(&head.path);
+    let Some(path) = rewrite.apply(&head.path) else { return };
     if keep_original {
         head.headers.set("x-envoy-original-path", &head.path);
     }
@@ -96,24 +101,28 @@ mod tests {
 
     #[test]
     fn paths() {
-        let prefix = |len, with: &'static str| PathRewrite::Prefix {
-            matched: MatchedPart::Prefix(len),
+        let prefix = |prefix: &str, with: &'static str| PathRewrite::Prefix {
+            matched: MatchedPart::Prefix(prefix.as_bytes().into()),
             with: Bytes::from_static(with.as_bytes()),
         };
         let whole = PathRewrite::Prefix { matched: MatchedPart::Whole, with: Bytes::from_static(b"/all") };
         let regex = PathRewrite::Regex(Substitution::parse("^/([^/]+)/", r"/x-\1/").unwrap());
         for (rewrite, path, want) in [
-            (prefix(4, "/new"), "/old/a?q=/old", "/new/a?q=/old"),
-            (prefix(4, "/"), "/old/a", "//a"),
-            (prefix(5, "/"), "/old/", "/"),
-            (prefix(4, "/new"), "/old", "/new"),
-            (prefix(4, "/new"), "/ol", "/new"),
+            (prefix("/old", "/new"), "/OLD/a?q=/old", "/new/a?q=/old"),
+            (prefix("/old", "/"), "/old/a", "//a"),
+            (prefix("/old/", "/"), "/old/", "/"),
+            (prefix("/old", "/new"), "/old", "/new"),
+            (prefix("/old", "/new"), "/ol", "/ol"),
             (whole.clone(), "/a/b?c=d", "/all?c=d"),
             (whole, "/a/b", "/all"),
             (regex.clone(), "/a/b?/c/d", "/x-a/b?/c/d"),
             (regex, "/a", "/a"),
         ] {
-            assert_eq!(rewrite.apply(path.as_bytes()), want, "{rewrite:?} {path}");
+            assert_eq!(
+                rewrite.apply(path.as_bytes()).as_deref().unwrap_or(path.as_bytes()),
+                want.as_bytes(),
+                "{rewrite:?} {path}"
+            );
         }
     }
 

@@ -18,7 +18,7 @@ pub struct RouteTable<H, R> {
 pub struct MatchOptions {
     /// The port of a request's host does not count (`ignore_port_in_host_matching`).
     pub ignore_port: bool,
-    /// What follows the first `;` of a path does not count (`ignore_path_parameters_in_path_matching`).
+    /// What follows a `;` in a segment of a path does not count (`ignore_path_parameters_in_path_matching`).
     pub ignore_path_parameters: bool,
 }
 
@@ -100,8 +100,10 @@ impl<H, R> RouteTable<H, R> {
     pub fn find_route(&self, host: u32, input: &MatchInput<'_>) -> Option<u32> {
         let host = self.hosts.get(host as usize)?;
         let mut path = input.head.path_only();
-        if self.options.ignore_path_parameters {
-            path = path.split(|&b| b == b';').next().unwrap_or_default();
+        let bare;
+        if self.options.ignore_path_parameters && memchr::memchr(b';', path).is_some() {
+            bare = without_parameters(path);
+            path = &bare;
         }
         host.paths.first(path, |rank| {
             host.routes
@@ -133,6 +135,12 @@ impl<H, R> RouteTable<H, R> {
     pub fn iter(&self) -> impl Iterator<Item = (&H, impl Iterator<Item = &R>)> {
         self.hosts.iter().map(|host| (&host.value, host.routes.iter().map(|route| &route.value)))
     }
+}
+
+/// `/a;v=1/b;w=2` is `/a/b`.
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|&b| b == b'/').map(|segment| segment.split(|&b| b == b';').next().unwrap_or_default());
+    segments.collect::<Vec<_>>().join(&b'/')
 }
 
 #[cfg(test)]
@@ -195,8 +203,14 @@ mod tests {
     #[test]
     fn ports_and_path_parameters_can_be_ignored() {
         let table = table(MatchOptions { ignore_port: true, ignore_path_parameters: true });
-        let mut head = request("GET", "/x;v=1/y?q", &[]);
-        head.authority = "a.com:80".into();
-        assert_eq!(table.find(&MatchInput::new(&head, 99, None)).unwrap().1, &"exact");
+        for (path, want) in [("/x;v=1?q", "exact"), ("/x;?;", "exact"), ("/x;v=1/y?q", "rest"), ("/;v=1/x", "rest")] {
+            let mut head = request("GET", path, &[]);
+            head.authority = "a.com:80".into();
+            assert_eq!(table.find(&MatchInput::new(&head, 101, None)).unwrap().1, &want, "{path}");
+        }
+        for (path, bare) in [("/a;v=1/b;w=2", "/a/b"), ("/a;/b", "/a/b"), (";/", "/"), ("/;v=1;w", "/"), ("/a/", "/a/")]
+        {
+            assert_eq!(without_parameters(path.as_bytes()), bare.as_bytes());
+        }
     }
 }

@@ -120,8 +120,13 @@ pub struct Trust {
     pub append_port: bool,
     /// Ranges that count as internal; Envoy's default is none configured, meaning RFC 1918 and loopback do not count.
     pub internal: Box<[IpRange]>,
-    /// Unix-style mapped form of IPv4 addresses.
-    pub ipv4_mapped: bool,
+}
+
+impl Trust {
+    /// The peer is the client itself: nobody in front of it is believed to have ended its TLS.
+    pub fn is_front(&self) -> bool {
+        self.use_remote_address && self.trusted_hops == 0
+    }
 }
 
 /// A range of addresses.

@@ -160,12 +160,15 @@ impl Publisher {
 
     /// Resources in files that listeners and clusters name, those that were refused included; sorted, each once.
     pub fn references(&self) -> Vec<Reference> {
-        let listeners = self.listeners.all().map(|(_, good)| &good.value).chain(self.former.values());
-        let listeners = listeners.flat_map(|listener| &listener.references);
+        let listeners = self.listeners.all().flat_map(|(_, good)| &good.value.references);
         let clusters = self.clusters.all().flat_map(|(_, good)| &good.value.references);
         let of_refused = self.listeners.refused().flat_map(|(_, refused)| &refused.wanted.references);
         let of_refused = of_refused.chain(self.clusters.refused().flat_map(|(_, refused)| &refused.wanted.references));
-        let all: BTreeSet<&Reference> = listeners.chain(clusters).chain(of_refused).collect();
+        let mut all: BTreeSet<&Reference> = listeners.chain(clusters).chain(of_refused).collect();
+        // Where the newest versions find a resource of that name is where former ones find it, too.
+        let named: HashSet<(Kind, &str)> = all.iter().map(|r| (r.kind, r.name.as_str())).collect();
+        let former = self.former.values().flat_map(|listener| &listener.references);
+        all.extend(former.filter(|r| !named.contains(&(r.kind, r.name.as_str()))));
         all.into_iter().cloned().collect()
     }
 

@@ -11,6 +11,7 @@ mod limits;
 mod local_replies;
 mod malformed;
 mod matching;
+mod options;
 mod paths;
 mod responses;
 mod retries;

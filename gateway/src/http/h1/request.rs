@@ -12,8 +12,8 @@ use crate::http::{HeaderMap, RequestHead, Version};
 pub struct RequestOptions {
     /// Size of the head.
     pub limits: HeadLimits,
-    /// The connection is TLS: the scheme is https.
-    pub tls: bool,
+    /// No absolute target of https: the connection is cleartext, and nobody in front of it is trusted to have ended TLS.
+    pub refuse_https: bool,
 }
 
 /// A request's head and how its connection goes on.
@@ -117,12 +117,16 @@ fn parse_into<'b>(
     let connect = method == "CONNECT";
     let body = body_of(&framing, version)?;
     let (scheme, authority, path) = split_target(target, connect)?;
+    if options.refuse_https && scheme.as_deref() == Some(b"https") {
+        return Err(HeadError { status: 403, details: "http1.https_url_on_plaintext_connection" });
+    }
     let keep_alive = if version == Version::Http11 { !framing.close } else { framing.keep_alive && !framing.close };
     let named = authority.or(host);
     Ok(Some(RequestStart {
         head: RequestHead {
             method: method_bytes(method)?,
-            scheme: scheme.unwrap_or_else(|| Bytes::from_static(if options.tls { b"https" } else { b"http" })),
+            // Without one it is what x-forwarded-proto says once that is known to be right.
+            scheme: scheme.unwrap_or_default(),
             authority: named.map(Bytes::copy_from_slice).unwrap_or_default(),
             path: Bytes::copy_from_slice(path),
             version,

@@ -238,7 +238,6 @@ fn trust(proto: &HttpConnectionManager, problems: &mut Problems) -> Trust {
         skip_append: proto.skip_xff_append,
         append_port: proto.append_x_forwarded_port,
         internal: internal.into(),
-        ipv4_mapped: proto.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
     }
 }
 

@@ -63,7 +63,6 @@ xff_num_trusted_hops: 2
 skip_xff_append: true
 append_x_forwarded_port: true
 internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}, {address_prefix: "fd00::", prefix_len: 8}]}
-represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true
 forward_client_cert_details: SANITIZE_SET
 set_current_client_cert_details: {subject: true, uri: true}
 generate_request_id: false
@@ -92,7 +91,7 @@ route_config: {virtual_hosts: []}"#;
     assert_eq!((manager.codec, &*manager.server.name, &*manager.via), (Codec::Http2, &b"weir"[..], &b"here"[..]));
     assert_eq!(manager.server.when, ServerHeaderWhen::PassThrough);
     let trust = &manager.trust;
-    assert!(trust.use_remote_address && trust.skip_append && trust.append_port && trust.ipv4_mapped);
+    assert!(trust.use_remote_address && trust.skip_append && trust.append_port);
     assert_eq!(trust.trusted_hops, 2);
     assert!(trust.internal.iter().any(|range| range.contains("10.9.9.9".parse().unwrap())));
     assert!(trust.internal.iter().any(|range| range.contains("fd99::1".parse().unwrap())));

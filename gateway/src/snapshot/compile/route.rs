@@ -166,7 +166,7 @@ impl<P> Compiler<'_, P> {
             header_ops::response(&proto.response_headers_to_add, &proto.response_headers_to_remove, problems);
         let per_filter = self.per_filter(&proto.typed_per_filter_config, problems);
         // Without a usable match the action is still looked at: all problems are told at once.
-        let part = matched.as_ref().map_or(route::rewrite::MatchedPart::Whole, |matched| matched.part);
+        let part = matched.as_ref().map_or(route::rewrite::MatchedPart::Whole, |matched| matched.part.clone());
         let action = self.action(proto.action.as_ref(), part, defaults, problems)?;
         let matched = matched?;
         #[allow(deprecated)] // What newer control planes send is the other one.

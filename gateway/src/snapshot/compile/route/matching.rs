@@ -29,12 +29,10 @@ pub(super) fn route_match(proto: &pb::route::RouteMatch, problems: &mut Problems
 }
 
 fn path(proto: Option<&PathSpecifier>, problems: &mut Problems) -> Option<(PathMatch, MatchedPart)> {
-    let key = |text: &String| text.as_bytes().into();
+    let key = |text: &String| -> Box<[u8]> { text.as_bytes().into() };
     match proto {
-        Some(PathSpecifier::Prefix(prefix)) => {
-            Some((PathMatch::Prefix(key(prefix)), MatchedPart::Prefix(prefix.len())))
-        }
-        Some(PathSpecifier::Path(path)) => Some((PathMatch::Exact(key(path)), MatchedPart::Whole)),
+        Some(PathSpecifier::Prefix(prefix)) => Some((PathMatch::Prefix(key(prefix)), MatchedPart::Prefix(key(prefix)))),
+        Some(PathSpecifier::Path(path)) => Some((PathMatch::Exact(key(path)), MatchedPart::Prefix(key(path)))),
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
             if prefix.len() < 2 || prefix.ends_with('/') || prefix.contains(['?', '#']) {
                 problems.push(
@@ -43,7 +41,7 @@ fn path(proto: Option<&PathSpecifier>, problems: &mut Problems) -> Option<(PathM
                 );
                 return None;
             }
-            Some((PathMatch::SeparatedPrefix(key(prefix)), MatchedPart::Prefix(prefix.len())))
+            Some((PathMatch::SeparatedPrefix(key(prefix)), MatchedPart::Prefix(key(prefix))))
         }
         Some(PathSpecifier::SafeRegex(regex)) => {
             Some((PathMatch::Regex(pattern(regex, "safe_regex", problems)?), MatchedPart::Whole))

@@ -88,7 +88,7 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
         honoured: "stat_prefix rds route_config http_filters access_log http_protocol_options http2_protocol_options \
                    common_http_protocol_options server_name server_header_transformation via use_remote_address \
                    xff_num_trusted_hops skip_xff_append append_x_forwarded_port internal_address_config \
-                   represent_ipv4_remote_address_as_ipv4_mapped_ipv6 forward_client_cert_details \
+                   forward_client_cert_details \
                    set_current_client_cert_details generate_request_id preserve_external_request_id \
                    always_set_request_id_in_response request_id_extension normalize_path merge_slashes \
                    path_with_escaped_slashes_action strip_matching_host_port strip_any_host_port \
@@ -102,6 +102,7 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
             ("flush_access_log_on_new_request", LATER),
         ],
         idle: &[
+            ("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "Envoy 1.40 writes IPv4 addresses plain as well"),
             ("add_proxy_protocol_connection_state", "there is no PROXY protocol"),
             ("http1_safe_max_connection_duration", "a request under way is never cut by max_connection_duration"),
         ],
