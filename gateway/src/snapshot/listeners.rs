@@ -1,14 +1,14 @@
 //! Listeners on their way into force: taken from their sources, held back until they can take over from the version
 //! before.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use prost::Message;
-use weir_xds::{Problem, Resource, pb};
+use weir_xds::{Resource, pb};
 
-use super::collection::Candidate;
 use super::compile::listener::{CompiledListener, ListenerCx, compile_listener};
 use super::compile::transport_socket::TlsCx;
 use super::listener::Listener;
@@ -78,11 +78,12 @@ impl Publisher {
     /// nobody listening, or a listener without routes.
     fn supersede(&mut self, name: Arc<str>, before: Option<CompiledListener>) {
         let Some(before) = before else { return };
-        if self.former.contains_key(&name) {
+        match self.former.entry(name) {
             // It never came into force.
-            self.retired_listeners.push(before.listener);
-        } else {
-            self.former.insert(name, before);
+            Entry::Occupied(_) => self.retired_listeners.push(before.listener),
+            Entry::Vacant(entry) => {
+                entry.insert(before);
+            }
         }
     }
 
