@@ -1,6 +1,5 @@
 //! The path of a request: listener, connection, request, router, access log.
 
-mod activity;
 mod alarm;
 mod connection;
 mod downstream;

@@ -1,0 +1,102 @@
+//! One request of an HTTP/2 connection, from h2's form of its head to its end.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::Request;
+
+use super::activity::Running;
+use super::stream::Http2Stream;
+use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+use crate::proxy::alarm::Alarm;
+use crate::proxy::connection::ConnectionContext;
+use crate::proxy::downstream::Downstream;
+use crate::proxy::request::{self, Incoming};
+use crate::telemetry::metrics::names::weir;
+
+/// Serves one request.
+pub(super) async fn serve(
+    cx: Rc<ConnectionContext>,
+    mut running: Running,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one. Two hosts
+    // name nobody.
+    let twice = |name: &str| request.headers().get_all(name).iter().nth(1).is_some();
+    if twice("content-length") || twice("host") {
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return;
+    }
+    let serving = cx.serving();
+    let manager = serving.manager();
+    let limit = manager.limits.fields;
+    if request.headers().len() > limit {
+        cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return;
+    }
+    let (parts, body) = request.into_parts();
+    let end = body.is_end_stream();
+    let head_request = parts.method == http::Method::HEAD;
+    let (mut head, header_bytes) = head_of(parts);
+    let mut stream = Http2Stream::new(body, respond, head_request, limit);
+    if !manager.proxy_100_continue
+        && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    {
+        head.headers.remove("expect");
+        if !end {
+            stream.informational(&ResponseHead::new(100));
+        }
+    }
+    let has_host = !head.authority.is_empty();
+    let incoming = Incoming { head, end, header_bytes, has_host, upgrade: false };
+    let mut down = Downstream::Http2(stream);
+    request::serve(&cx, serving, &mut down, &mut Alarm::default(), incoming).await;
+    running.was_reset = matches!(down, Downstream::Http2(stream) if stream.was_reset());
+}
+
+/// h2 has checked what RFC 9113 section 8.3 asks of the head.
+fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
+    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 8, 1024);
+    let mut cookies: Vec<u8> = Vec::new();
+    let mut host = None;
+    for (name, value) in &parts.headers {
+        match name.as_str() {
+            // Crumbs are joined (RFC 9113 section 8.2.3).
+            "cookie" => {
+                if !cookies.is_empty() {
+                    cookies.extend_from_slice(b"; ");
+                }
+                cookies.extend_from_slice(value.as_bytes());
+            }
+            "host" => host = host.or(Some(value.as_bytes())),
+            name => headers.append(name, value.as_bytes()),
+        }
+    }
+    if !cookies.is_empty() {
+        headers.append("cookie", cookies);
+    }
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or(host).unwrap_or_default();
+    let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
+    let header_bytes = headers.byte_size() + authority.len() + path.len() + parts.method.as_str().len() + 37;
+    let head = RequestHead {
+        method: method_bytes(&parts.method),
+        scheme: Bytes::from_static(if parts.uri.scheme_str() == Some("https") { b"https" } else { b"http" }),
+        authority: Bytes::copy_from_slice(authority),
+        path: Bytes::copy_from_slice(path.as_bytes()),
+        version: Version::Http2,
+        headers,
+    };
+    (head, header_bytes as u64)
+}
+
+fn method_bytes(method: &http::Method) -> Bytes {
+    match *method {
+        http::Method::GET => Bytes::from_static(b"GET"),
+        http::Method::POST => Bytes::from_static(b"POST"),
+        ref other => Bytes::copy_from_slice(other.as_str().as_bytes()),
+    }
+}

@@ -1,0 +1,193 @@
+//! The client's side of one HTTP/2 stream: its body as events, its response as flow control lets it through.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::Response;
+
+use crate::http::h1::{BodyError, BodyEvent};
+use crate::http::{BodyBuf, HeaderMap, ResponseHead};
+use crate::proxy::downstream::DownstreamError;
+
+/// The client's side of one HTTP/2 stream.
+pub(crate) struct Http2Stream {
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    send: Option<SendStream<Bytes>>,
+    /// What flow control does not let through yet.
+    pending: BodyBuf,
+    /// What ends the response once `pending` has gone; none if it has gone, or is not known yet.
+    end: Option<End>,
+    head_request: bool,
+    /// Most fields of the trailers.
+    limit: usize,
+    /// The client has reset it.
+    reset: bool,
+}
+
+enum End {
+    Data,
+    Trailers(http::HeaderMap),
+}
+
+impl Http2Stream {
+    /// A stream whose request's head has been read. Its trailers may have as many fields as `limit`.
+    pub(super) fn new(body: RecvStream, respond: SendResponse<Bytes>, head_request: bool, limit: usize) -> Self {
+        Self { body, respond, send: None, pending: BodyBuf::new(), end: None, head_request, limit, reset: false }
+    }
+
+    /// Whether the client has reset it.
+    pub(super) fn was_reset(&self) -> bool {
+        self.reset
+    }
+
+    pub(in crate::proxy) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, DownstreamError>> {
+        match ready!(self.body.poll_data(cx)) {
+            Some(Ok(piece)) => {
+                // The driver asks only while there is room for more, so the window follows what was passed on.
+                let _ = self.body.flow_control().release_capacity(piece.len());
+                return Poll::Ready(Ok(BodyEvent::Data(piece)));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
+            None => {}
+        }
+        match ready!(self.body.poll_trailers(cx)) {
+            Ok(None) => Poll::Ready(Ok(BodyEvent::End)),
+            Ok(Some(fields)) if fields.len() > self.limit => {
+                Poll::Ready(Err(DownstreamError::Malformed(BodyError::TooMany)))
+            }
+            Ok(Some(fields)) => {
+                let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+                Poll::Ready(Ok(BodyEvent::Trailers(fields.collect())))
+            }
+            Err(error) => Poll::Ready(Err(self.failed(&error))),
+        }
+    }
+
+    pub(in crate::proxy) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        let reset = match &mut self.send {
+            Some(send) => ready!(send.poll_reset(cx)),
+            None => ready!(self.respond.poll_reset(cx)),
+        };
+        self.reset |= reset.is_ok();
+        Poll::Ready(if reset.is_ok() { DownstreamError::Reset } else { DownstreamError::Gone })
+    }
+
+    fn failed(&mut self, error: &h2::Error) -> DownstreamError {
+        self.reset |= error.is_reset();
+        failure(error)
+    }
+
+    pub(in crate::proxy) fn informational(&mut self, head: &ResponseHead) {
+        if let Some(response) = response_of(head) {
+            // A client that is gone will be seen at the next read.
+            let _ = self.respond.send_informational(response);
+        }
+    }
+
+    pub(in crate::proxy) fn head(&mut self, head: &ResponseHead, end: bool) -> Result<(), DownstreamError> {
+        let Some(response) = response_of(head) else { return Err(DownstreamError::Reset) };
+        let end = end || self.head_request;
+        let send = self.respond.send_response(response, end).map_err(|error| failure(&error))?;
+        self.send = Some(send);
+        Ok(())
+    }
+
+    pub(in crate::proxy) fn data(&mut self, piece: Bytes, end: bool) -> Result<(), DownstreamError> {
+        if self.head_request {
+            return Ok(());
+        }
+        self.pending.push(piece);
+        if end {
+            self.end = Some(End::Data);
+        }
+        self.pump()
+    }
+
+    pub(in crate::proxy) fn trailers(&mut self, fields: &HeaderMap) -> Result<(), DownstreamError> {
+        if self.head_request {
+            return Ok(());
+        }
+        self.end = Some(End::Trailers(header_map(fields)));
+        self.pump()
+    }
+
+    pub(in crate::proxy) fn queued(&self) -> usize {
+        // An end that waits counts as a byte: the stream is not done before it has gone.
+        self.pending.len() + usize::from(self.end.is_some())
+    }
+
+    pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
+        loop {
+            self.pump()?;
+            if self.queued() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(send) = &mut self.send else { return Poll::Ready(Err(DownstreamError::Reset)) };
+            match ready!(send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
+                None => return Poll::Ready(Err(DownstreamError::Reset)),
+            }
+        }
+    }
+
+    /// Sends what flow control allows now.
+    fn pump(&mut self) -> Result<(), DownstreamError> {
+        let Some(send) = &mut self.send else { return Ok(()) };
+        while !self.pending.is_empty() {
+            send.reserve_capacity(self.pending.len());
+            let room = send.capacity();
+            if room == 0 {
+                return Ok(());
+            }
+            let Some(mut piece) = self.pending.pop() else { break };
+            if piece.len() > room {
+                self.pending.prepend(piece.split_off(room));
+            }
+            let last = self.pending.is_empty() && matches!(self.end, Some(End::Data));
+            if last {
+                self.end = None;
+            }
+            send.send_data(piece, last).map_err(|error| failure(&error))?;
+        }
+        match self.end.take() {
+            None => Ok(()),
+            Some(End::Data) => send.send_data(Bytes::new(), true).map_err(|error| failure(&error)),
+            Some(End::Trailers(fields)) => send.send_trailers(fields).map_err(|error| failure(&error)),
+        }
+    }
+
+    pub(in crate::proxy) fn reset(&mut self) {
+        self.pending = BodyBuf::new();
+        self.end = None;
+        match &mut self.send {
+            Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+fn response_of(head: &ResponseHead) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(head.status).ok()?;
+    *response.headers_mut() = header_map(&head.headers);
+    Some(response)
+}
+
+/// Fields that cannot be written in HTTP/2 are left out; the codecs and the sandbox let none in.
+fn header_map(fields: &HeaderMap) -> http::HeaderMap {
+    let mut map = http::HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(name), http::HeaderValue::from_bytes(value)) {
+            let _ = map.try_append(name, value);
+        }
+    }
+    map
+}
+
+fn failure(error: &h2::Error) -> DownstreamError {
+    if error.is_reset() { DownstreamError::Reset } else { DownstreamError::Gone }
+}
