@@ -132,6 +132,7 @@ impl ClusterRuntime {
     }
 
     /// How many units of a breaker are in use.
+    #[cfg(test)]
     pub fn used(&self, kind: BreakerKind, priority: RoutingPriority) -> u32 {
         self.counts(priority).used(kind)
     }

@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::cluster::BreakerKind;
-use crate::telemetry::ResponseFlags;
 
 /// No connection to send a request over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,31 +37,6 @@ impl UpstreamError {
     pub(super) fn delayed(error: &io::Error) -> Self {
         Self::Connect { reason: format!("delayed connect error: {}", system_text(error)) }
     }
-
-    /// What the log shows.
-    pub fn flag(&self) -> ResponseFlags {
-        match self {
-            Self::Overflow(_) => ResponseFlags::UPSTREAM_OVERFLOW,
-            Self::Connect { .. } | Self::Timeout | Self::Tls { .. } => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-        }
-    }
-
-    /// Envoy's name of it, as in `reset reason: remote connection failure`; with underscores in details.
-    pub fn reset_reason(&self) -> &'static str {
-        match self {
-            Self::Overflow(_) => "overflow",
-            Self::Connect { .. } | Self::Tls { .. } => "remote connection failure",
-            Self::Timeout => "connection timeout",
-        }
-    }
-
-    /// What the transport has to say (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`); empty if nothing.
-    pub fn transport_failure(&self) -> &str {
-        match self {
-            Self::Connect { reason } | Self::Tls { reason } => reason,
-            Self::Overflow(_) | Self::Timeout => "",
-        }
-    }
 }
 
 /// The system's words alone, as strerror has them.
@@ -81,10 +55,6 @@ mod tests {
     #[test]
     fn speaks_as_envoy_does() {
         let refused = UpstreamError::delayed(&io::Error::from_raw_os_error(111));
-        assert_eq!(refused.transport_failure(), "delayed connect error: Connection refused");
-        assert_eq!(refused.reset_reason(), "remote connection failure");
-        assert_eq!(refused.flag(), ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
-        let overflow = UpstreamError::Overflow(BreakerKind::Pending);
-        assert_eq!((overflow.reset_reason(), overflow.transport_failure()), ("overflow", ""));
+        assert_eq!(refused.to_string(), "delayed connect error: Connection refused");
     }
 }

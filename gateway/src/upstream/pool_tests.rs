@@ -58,12 +58,20 @@ fn cluster(address: SocketAddr, edit: impl FnOnce(&mut ClusterConfig)) -> Arc<Cl
 
 async fn acquire(pools: &Pools, cluster: &Arc<Cluster>) -> Result<Lease, UpstreamError> {
     let endpoint = &cluster.endpoints.hosts()[0].endpoint;
-    pools.acquire(Acquire { cluster, endpoint, priority: DEFAULT, host: b"a.test" }).await
+    take(pools, Acquire { cluster, endpoint, priority: DEFAULT, host: b"a.test" }).await
 }
 
 /// Whether the connection was made for this request.
 fn fresh(lease: &Lease) -> bool {
     lease.requests == 1
+}
+
+/// An idle connection, or a new one.
+async fn take(pools: &Pools, wanted: Acquire<'_>) -> Result<Lease, UpstreamError> {
+    match pools.checkout(wanted)? {
+        Some(lease) => Ok(lease),
+        None => pools.establish(wanted).await,
+    }
 }
 
 fn thresholds(edit: impl FnOnce(&mut Thresholds)) -> impl FnOnce(&mut ClusterConfig) {
@@ -251,7 +259,7 @@ async fn a_refused_connection_says_so() {
     let (cluster, pools) = (bench.cluster.clone(), bench.pools.clone());
     drop(bench.listener);
     let error = acquire(&pools, &cluster).await.unwrap_err();
-    assert_eq!(error.transport_failure(), "delayed connect error: Connection refused");
+    assert_eq!(error.to_string(), "delayed connect error: Connection refused");
     assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_FAIL), 1);
     assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
     assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
@@ -333,7 +341,7 @@ async fn a_server_name_of_the_request_has_connections_of_its_own() {
     let connect = async |host: &[u8]| {
         let endpoint = &bench.cluster.endpoints.hosts()[0].endpoint;
         let wanted = Acquire { cluster: &bench.cluster, endpoint, priority: DEFAULT, host };
-        bench.pools.acquire(wanted).await.unwrap()
+        take(&bench.pools, wanted).await.unwrap()
     };
     let serve = async || {
         let stream = acceptor.accept(bench.accept().await).await.unwrap();
@@ -367,7 +375,7 @@ async fn an_endpoint_that_does_not_speak_tls_says_so() {
     let (error, _stream) = tokio::join!(bench.acquire(), serve);
     let error = error.unwrap_err();
     assert!(matches!(error, UpstreamError::Tls { .. }), "{error:?}");
-    assert!(error.transport_failure().starts_with("TLS_error:|"), "{error:?}");
+    assert!(error.to_string().starts_with("TLS_error:|"), "{error:?}");
     assert_eq!(bench.in_use(BreakerKind::Connections), 0);
 }
 

@@ -71,17 +71,6 @@ impl Pools {
         pool.establish(Arc::clone(wanted.cluster), Arc::clone(wanted.endpoint), wanted.priority)
     }
 
-    /// A connection for one request: an idle one, or a new one.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub async fn acquire(&self, wanted: Acquire<'_>) -> Result<Lease, UpstreamError> {
-        match self.checkout(wanted)? {
-            Some(lease) => Ok(lease),
-            None => self.establish(wanted).await,
-        }
-    }
-
     /// Connections with another server name are another pool: they are to another identity.
     fn pool_for(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
         let server_name = match &wanted.cluster.config.tls {
