@@ -213,6 +213,7 @@ impl Gateway {
                     tokio::select! {
                         () = self.all_ended() => tracing::info!("all connections have ended"),
                         () = limit => tracing::warn!("{} connections are cut at the end of the drain time", self.workers.connections()),
+                        () = told_to_quit(&mut commands) => tracing::warn!("told to end at once"),
                         _ = terminate.recv() => tracing::warn!("told to end again: not waiting any more"),
                         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting any more"),
                     }
@@ -255,6 +256,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Ready when somebody asks for the end; what else is asked has no meaning any more.
+async fn told_to_quit(commands: &mut mpsc::UnboundedReceiver<Command>) {
+    while commands.recv().await.is_some_and(|command| command != Command::Quit) {}
 }
 
 async fn sleep_until(at: Option<Instant>) {

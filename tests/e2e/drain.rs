@@ -103,3 +103,18 @@ async fn many_busy_connections_lose_no_request() {
     }
     assert_eq!(gateway.exit().await.status.code(), Some(0));
 }
+
+#[tokio::test]
+async fn it_can_be_told_to_end_at_once() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "600").start().await;
+    let mut busy = Client::connect(gateway.address()).await;
+    busy.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+    gateway.terminate();
+    eventually("it drains", async || gateway.admin("/ready").await.status == 503).await;
+    let mut admin = Client::connect(gateway.admin).await;
+    admin.send("POST /quitquitquit HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(admin.response().await.status, 200);
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}

@@ -161,3 +161,24 @@ async fn several_workers_and_both_protocols_run_the_same_plugin() {
     }
     assert!(upstream.seen().iter().all(|seen| seen.header("x-tag").as_deref() == Some("blue")));
 }
+
+/// A plugin's answer is one of the gateway's own, and is changed as those are.
+#[tokio::test]
+async fn its_answers_go_through_local_reply_config() {
+    let is_401 = json!({"comparison": {"value": {"default_value": 401, "runtime_key": "none"}}});
+    let mapper = json!({
+        "filter": {"status_code_filter": is_401},
+        "status_code": 403,
+        "headers_to_add": [{"header": {"key": "x-mapped", "value": "%RESPONSE_CODE%"}}],
+        "body_format_override": {"text_format_source": {"inline_string": "no: <%LOCAL_REPLY_BODY%>"}},
+    });
+    let hcm = Hcm::new().wasm("token_check", "right").set(json!({"local_reply_config": {"mappers": [mapper]}}));
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.status, answer.header("x-mapped")), (403, Some("401")));
+    assert!(answer.text().starts_with("no: <") && answer.text().ends_with('>'), "{}", answer.text());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer right\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+}

@@ -41,7 +41,7 @@ impl Names for NamedCluster {
 }
 
 /// For each name that is read from a file: which file, and for whom.
-type Files = HashMap<(Kind, String), (PathBuf, String)>;
+type Files = HashMap<(Kind, String), (PathBuf, Kind, Arc<str>)>;
 
 impl Publisher {
     /// Refuses candidates that read a name from another file than somebody else does: routes, assignments and secrets go
@@ -59,8 +59,7 @@ impl Publisher {
         let mut files = Files::new();
         let mut take = |of: Kind, name: &Arc<str>, references: &[Reference]| {
             for reference in references.iter().filter(|_| !is_pending(of, name)) {
-                let owner = format!("{} {name:?}", of.word());
-                files.entry(key(reference)).or_insert_with(|| (reference.path.clone(), owner));
+                files.entry(key(reference)).or_insert_with(|| (reference.path.clone(), of, Arc::clone(name)));
             }
         };
         self.listeners.all().for_each(|(name, good)| take(Kind::Listener, name, &good.value.references));
@@ -118,18 +117,17 @@ fn rivals<T: Names>(candidate: &Candidate<T>, files: &mut Files) -> Vec<Problem>
     for reference in candidate.value.references() {
         let name = key(reference);
         match files.get(&name).or_else(|| own.get(&name)) {
-            Some((path, owner)) if *path != reference.path => {
-                let (what, name) = (reference.kind.word(), &reference.name);
+            Some((path, of, owner)) if *path != reference.path => {
+                let (what, name, of) = (reference.kind.word(), &reference.name, of.word());
                 let (here, there) = (reference.path.display(), path.display());
                 let reason = format!(
-                    "reads the {what} {name:?} from {here}, but {owner} reads one of that name from {there}: rename one of them"
+                    "reads the {what} {name:?} from {here}, but {of} {owner:?} reads one of that name from {there}: rename one of them"
                 );
                 problems.push(Problem { path: candidate.resource.path.clone(), line: None, reason });
             }
             Some(_) => {}
             None => {
-                let owner = format!("{} {:?}", candidate.resource.kind.word(), candidate.name);
-                own.insert(name, (reference.path.clone(), owner));
+                own.insert(name, (reference.path.clone(), candidate.resource.kind, Arc::clone(&candidate.name)));
             }
         }
     }

@@ -88,6 +88,16 @@ fn everything_wrong_is_told_in_one_go() {
 }
 
 #[test]
+fn no_problem_shows_a_secret() {
+    for secret in ["private_key: hush", "private_key: {inline_bytes: 'hush!'}", "private_key: {filename: {a: hush}}"] {
+        let text = format!("name: s\ntls_certificate: {{{secret}}}\n");
+        let problems = weir_xds::read_resource(Kind::Secret, &text).problems;
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|t| t.contains("private_key")) && !told.join("").contains("hush"), "{told:?}");
+    }
+}
+
+#[test]
 fn each_kind_of_problem() {
     let cluster = |body: &str| format!("static_resources:\n  clusters:\n  - name: a\n    {body}\n");
     for (body, path, reason) in [

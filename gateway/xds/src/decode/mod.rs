@@ -63,6 +63,7 @@ fn decode_tape(tape: &Tape<'_>, message: &'static Message) -> Decoded {
         path: Path::default(),
         line: 1,
         depth: 0,
+        secret: false,
         budget: tape.len() + MAX_EXPANSION,
         problems: Vec::new(),
     };
@@ -76,6 +77,8 @@ struct Decoder<'t> {
     path: Path<'t>,
     line: u32,
     depth: usize,
+    /// Inside of a field that Envoy's API marks as sensitive.
+    secret: bool,
     /// Values that may still be looked at: aliases are followed, so that a small text can mean a huge document.
     budget: usize,
     problems: Vec<Problem>,
@@ -146,12 +149,15 @@ impl<'t> Decoder<'t> {
         if self.tape.is_null(at) && !means_null(field.kind) {
             return;
         }
+        let outside = self.secret;
+        self.secret |= field.sensitive;
         match field.shape {
             Shape::Implicit => self.value(field, field.number, at, false),
             Shape::Explicit => self.value(field, field.number, at, true),
             Shape::Repeated => self.repeated(field, at),
             Shape::Map => self.map(field, at),
         }
+        self.secret = outside;
     }
 
     /// Appends one value as a field; the default only if `explicit`.
@@ -262,6 +268,8 @@ impl<'t> Decoder<'t> {
     fn expected(&mut self, what: &str, at: usize) {
         let found = match self.tape.view(at) {
             View::Scalar { .. } if self.tape.is_null(at) => "null".to_owned(),
+            // What is secret stands in no log, not even in part.
+            View::Scalar { .. } if self.secret => "a text".to_owned(),
             View::Scalar { text, .. } => {
                 let shown: String = text.chars().take(40).collect();
                 format!("{shown:?}")

@@ -25,6 +25,7 @@ impl<'t> Decoder<'t> {
         };
         match encode(kind, text, plain) {
             Ok(value) => self.put_field(number, &value, explicit),
+            Err(_) if self.secret => self.expected(kind_name(kind), at),
             Err(reason) => self.problem(reason),
         }
     }
