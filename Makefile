@@ -9,7 +9,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 say := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help toolchain build release plugins envoy demo test compare bench lint docs docs-config ci
+.PHONY: help toolchain lint-toolchain build release plugins envoy demo test compare bench lint docs docs-config ci
 
 help: ## This list
 	@echo "make TARGET, where TARGET is one of:"
@@ -17,6 +17,9 @@ help: ## This list
 
 toolchain:
 	@scripts/toolchain.sh
+
+lint-toolchain:
+	@scripts/toolchain.sh lint
 
 build: toolchain ## Build the gateway (debug): target/debug/weir
 	$(say) "Building the gateway (the first time takes some minutes)"
@@ -49,7 +52,7 @@ bench: release plugins envoy ## Measure Weir beside Envoy: a table, and target/b
 	@cargo bench --locked -p weir --bench route -- last/100000
 	@python3 bench/run.py $(BENCH)
 
-lint: toolchain ## Formatting, clippy and rustdoc, with warnings as errors
+lint: lint-toolchain ## Formatting, clippy and rustdoc, with warnings as errors
 	$(say) "Formatting"
 	@cargo fmt --all --check
 	$(say) "clippy"

@@ -94,6 +94,69 @@ async fn check_reports_every_problem_with_its_path_and_line_in_one_go() {
     }
 }
 
+/// A bootstrap with these fields of the connection manager, of the filter chain, and of the route's action.
+fn with(manager: serde_json::Value, chain: serde_json::Value, answer: serde_json::Value) -> String {
+    let answer = json!([{"match": {"prefix": "/"}, "direct_response": answer}]);
+    let mut chain = chain;
+    chain["filters"] = json!([Hcm::new().routes(answer).set(manager).filter_value()]);
+    Bootstrap::new().listener_value(json!({"name": "main", "filter_chains": [chain]})).0.to_string()
+}
+
+#[tokio::test]
+async fn what_envoy_refuses_is_refused() {
+    let ok = || json!({"status": 200});
+    let manager = |fields| with(fields, json!({}), ok());
+    let name = |name: &str| with(json!({}), json!({"filter_chain_match": {"server_names": [name]}}), ok());
+    let one = json!({"filename": "/nowhere/cert.pem"});
+    let two = json!([{"certificate_chain": one, "private_key": one}, {"certificate_chain": one, "private_key": one}]);
+    let context = weir_tests::typed(
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        json!({"common_tls_context": {"tls_certificates": two}}),
+    );
+    let cluster =
+        json!({"name": "a", "connect_timeout": "1s", "transport_socket": {"name": "tls", "typed_config": context}});
+    for (text, told) in [
+        (String::new(), "empty"),
+        ("# nothing\n\n".to_owned(), "empty"),
+        (manager(json!({"request_timeout": ".5s"})), "request_timeout: expected a duration"),
+        (manager(json!({"request_timeout": "5.s"})), "request_timeout: expected a duration"),
+        ("# YAML\n".to_owned() + &manager(json!({"codec_type": 1.0})), "codec_type: \"1.0\" is no value"),
+        (manager(json!({"codec_type": 7})), "codec_type: 7 is no value"),
+        (manager(json!({"xff_num_trusted_hops": "X"})).replace("\"X\"", "0o10"), "xff_num_trusted_hops: expected"),
+        (name("*"), "server_names[0]: \"*\""),
+        (name("*a.example"), "server_names[0]: \"*a.example\""),
+        (Bootstrap::new().cluster_value(cluster).0.to_string(), "common_tls_context: a client has one certificate"),
+    ] {
+        let (code, output) = check(&text);
+        assert!(code == Some(1) && output.contains(told), "{told}: {code:?} {output}\n{text}");
+    }
+    // What is wrong is told once.
+    let (_, output) = check(&manager(json!({"codec_type": 7})));
+    assert_eq!(output.matches("codec_type").count(), 1, "{output}");
+    assert_eq!(check("{}").0, Some(0));
+}
+
+#[tokio::test]
+async fn a_folder_is_not_watched_in_silence_where_files_are_read_once() {
+    let source = json!({"filename": "/dev/null", "watched_directory": {"path": "/tmp"}});
+    let (code, output) = check(&with(json!({}), json!({}), json!({"status": 200, "body": source})));
+    assert!(code == Some(1) && output.contains("direct_response.body.watched_directory"), "{output}");
+    let format = json!({"log_format": {"text_format_source": source}});
+    let log = weir_tests::typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", format);
+    let logs = json!({"access_log": [{"name": "log", "typed_config": log}]});
+    let (code, output) = check(&with(logs, json!({}), json!({"status": 200})));
+    assert!(code == Some(1) && output.contains("text_format_source.watched_directory"), "{output}");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_disabled_need_not_be_supported() {
+    let cors = weir_tests::typed("envoy.extensions.filters.http.cors.v3.Cors", json!({}));
+    let router = weir_tests::typed("envoy.extensions.filters.http.router.v3.Router", json!({}));
+    let filters = |disabled: bool| json!({"http_filters": [{"name": "cors", "disabled": disabled, "typed_config": cors}, {"name": "router", "typed_config": router}]});
+    assert_eq!(check(&with(filters(true), json!({}), json!({"status": 200}))).0, Some(0));
+    assert_eq!(check(&with(filters(false), json!({}), json!({"status": 200}))).0, Some(1));
+}
+
 #[tokio::test]
 async fn run_refuses_what_check_refuses() {
     let folder = tempfile::tempdir().unwrap();

@@ -61,9 +61,17 @@ struct Quiet {
 
 #[derive(Debug)]
 struct Shared {
-    /// Paths an event must name to matter: other files of the same folder may be written all the time.
-    relevant: Mutex<HashSet<PathBuf>>,
+    relevant: Mutex<Relevant>,
     wake: Notify,
+}
+
+/// What an event must be about to matter: other files of the same folder may be written all the time.
+#[derive(Debug, Default)]
+struct Relevant {
+    /// These paths.
+    paths: HashSet<PathBuf>,
+    /// Anything in these folders.
+    folders: HashSet<PathBuf>,
 }
 
 /// What identifies a state of a file.
@@ -190,16 +198,20 @@ impl FileWatch {
 
     /// Brings the watched folders in line with where the files are now: a symlink may point elsewhere.
     fn follow(&mut self) {
-        let mut relevant = HashSet::new();
+        let mut relevant = Relevant::default();
         for path in self.files.keys() {
-            trace(path, &mut relevant);
+            trace(path, &mut relevant.paths);
         }
-        let mut folders: BTreeSet<PathBuf> =
-            relevant.iter().filter_map(|p| p.parent()).map(Path::to_path_buf).collect();
-        for folder in &self.extra_folders {
-            folders.insert(folder.clone());
-            relevant.insert(folder.clone());
-        }
+        let parents = |paths: &mut dyn Iterator<Item = &PathBuf>| -> BTreeSet<PathBuf> {
+            paths.filter_map(|path| path.parent()).map(Path::to_path_buf).collect()
+        };
+        let mut folders = parents(&mut relevant.paths.iter());
+        folders.extend(self.extra_folders.iter().cloned());
+        // A folder may itself be replaced, which only the folder above tells.
+        relevant.paths.extend(folders.iter().cloned());
+        let above = parents(&mut folders.iter());
+        folders.extend(above);
+        relevant.folders = self.extra_folders.iter().cloned().collect();
         *self.shared.relevant.lock().unwrap_or_else(PoisonError::into_inner) = relevant;
         let Some(watcher) = &mut self.watcher else { return };
         for gone in self.folders.difference(&folders) {
@@ -231,8 +243,8 @@ impl Shared {
 
     fn concerns(&self, paths: &[PathBuf]) -> bool {
         let relevant = self.relevant.lock().unwrap_or_else(PoisonError::into_inner);
-        let parent = |path: &Path| path.parent().is_some_and(|p| relevant.contains(p));
-        paths.iter().any(|path| relevant.contains(path) || parent(path))
+        let is_in = |path: &Path| path.parent().is_some_and(|folder| relevant.folders.contains(folder));
+        paths.iter().any(|path| relevant.paths.contains(path) || is_in(path))
     }
 }
 
@@ -384,6 +396,26 @@ mod tests {
         fs::create_dir(dir.path().join("later")).unwrap();
         fs::write(&file, "a").unwrap();
         assert_eq!(next(&mut watch).await, [file]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_replaced_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        let file = folder.join("rds.yaml");
+        fs::create_dir(&folder).unwrap();
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new();
+        watch.set([file.clone()], [], SystemTime::now());
+        for text in ["bb", "ccc"] {
+            let started = Instant::now();
+            fs::rename(&folder, dir.path().join(text)).unwrap();
+            assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+            fs::create_dir(&folder).unwrap();
+            fs::write(&file, text).unwrap();
+            assert_eq!(next(&mut watch).await, std::slice::from_ref(&file));
+            assert!(started.elapsed() < SLOW_LOOK / 2, "seen by an event, not by the slow look");
+        }
     }
 
     #[test]

@@ -60,6 +60,9 @@ const STATIC_KINDS: [(u32, Kind, &str); 3] =
 
 /// Reads a bootstrap from YAML or JSON and checks it and each of its static resources.
 pub fn read_bootstrap(text: &str) -> Bootstrap {
+    if is_blank(text) {
+        return Bootstrap { problems: vec![nothing()], ..Bootstrap::default() };
+    }
     match Document::read(text, BOOTSTRAP) {
         Ok(document) => bootstrap(document),
         Err(problem) => Bootstrap { problems: vec![problem], ..Bootstrap::default() },
@@ -70,6 +73,9 @@ pub fn read_bootstrap(text: &str) -> Bootstrap {
 /// messages are merged. Paths and lines are those of `text` and what was merged into it; what is wrong with the form of
 /// `over` is not told: decode it by itself for that.
 pub fn read_bootstrap_over(text: &str, over: &str) -> Bootstrap {
+    if is_blank(text) {
+        return Bootstrap { problems: vec![nothing()], ..Bootstrap::default() };
+    }
     let mut document = match Document::read(text, BOOTSTRAP) {
         Ok(document) => document,
         Err(problem) => return Bootstrap { problems: vec![problem], ..Bootstrap::default() },
@@ -79,6 +85,16 @@ pub fn read_bootstrap_over(text: &str, over: &str) -> Bootstrap {
     let _ = merged.merge(decode(over, BOOTSTRAP).bytes.as_slice());
     document.decoded.bytes = merged.encode_to_vec();
     bootstrap(document)
+}
+
+/// Whether there is nothing in it but comments.
+fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// Cut off, most likely, or the wrong file.
+fn nothing() -> Problem {
+    Problem { path: String::new(), line: None, reason: "empty; a bootstrap that asks for nothing says `{}`".to_owned() }
 }
 
 fn bootstrap(mut document: Document<'_>) -> Bootstrap {

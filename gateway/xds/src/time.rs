@@ -7,11 +7,15 @@ const MAX_DURATION: i64 = 315_576_000_000;
 pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     let number = text.strip_suffix('s')?;
     let (negative, number) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || !whole.bytes().all(|b| b.is_ascii_digit()) {
+    let (whole, fraction) = match number.split_once('.') {
+        Some((_, "")) => return None,
+        Some((whole, fraction)) => (whole, fraction),
+        None => (number, ""),
+    };
+    if whole.is_empty() || !whole.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let seconds: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let seconds: i64 = whole.parse().ok()?;
     let nanos = parse_fraction(fraction)?;
     let sign = if negative { -1 } else { 1 };
     (seconds <= MAX_DURATION).then_some((seconds * sign, nanos * i32::from(sign as i8)))
@@ -126,13 +130,15 @@ mod tests {
             ("1s", Some((1, 0))),
             ("0.25s", Some((0, 250_000_000))),
             ("-1.5s", Some((-1, -500_000_000))),
-            (".5s", Some((0, 500_000_000))),
+            ("0.5s", Some((0, 500_000_000))),
+            (".5s", None),
+            ("5.s", None),
             ("1.000000001s", Some((1, 1))),
             ("5", None),
             ("5m", None),
             ("500ms", None),
             ("s", None),
-            ("1.s", Some((1, 0))),
+            ("1.s", None),
             ("--1s", None),
             ("1e3s", None),
             ("999999999999s", None),

@@ -121,6 +121,10 @@ pub(super) fn substitution_format(
 
 /// The text of a `DataSource`.
 pub(super) fn read_text(source: &pb::core::DataSource, problems: &mut Problems) -> Option<String> {
+    if source.watched_directory.is_some() {
+        let reason = "the file is read when the configuration is taken, and not watched: leave it out";
+        problems.push("watched_directory", reason);
+    }
     let utf8 = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| "the text is not UTF-8".to_owned());
     let (field, read) = match &source.specifier {
         Some(Specifier::InlineString(text)) => ("inline_string", Ok(text.clone())),

@@ -208,8 +208,11 @@ fn chain_match(proto: Option<&pb::listener::FilterChainMatch>, problems: &mut Pr
     }
     for (at, name) in proto.server_names.iter().enumerate() {
         let rest = name.strip_prefix("*.").unwrap_or(name);
-        if name != "*" && (rest.is_empty() || rest.contains('*')) {
-            let reason = format!("{name:?}: a wildcard stands for whole labels at the front, as in *.example.com");
+        if rest.is_empty() || rest.contains('*') {
+            let reason = format!(
+                "{name:?}: a wildcard stands for whole labels at the front, as in *.example.com; a chain for every \
+                 name has no server_names"
+            );
             problems.push(format!("filter_chain_match.server_names[{at}]"), reason);
         }
     }

@@ -144,6 +144,9 @@ pub fn compile_upstream_tls(
     let context = proto.common_tls_context.as_ref().unwrap_or(&empty);
     // Envoy's clients stop at TLS 1.2 unless they are told otherwise.
     let common = nested("common_tls_context", problems, |inner| Some(common(context, TlsProtocol::TlSv12, cx, inner)))?;
+    if common.certificates > 1 {
+        problems.push("common_tls_context", "a client has one certificate: give one, from tls_certificates or by SDS");
+    }
     if proto.allow_renegotiation {
         problems.push("allow_renegotiation", "renegotiation is not supported");
     }

@@ -40,7 +40,7 @@ struct Mode {
     covered: bool,
     /// Values must keep their rules.
     validated: bool,
-    /// The author says `is_optional`: an extension that is not supported is left out.
+    /// The author says `is_optional`, or `disabled`: an extension that is not supported is left out.
     optional: bool,
 }
 
@@ -105,7 +105,8 @@ impl<'b> Walk<'b> {
             let mut inner = Mode { optional, ..mode };
             match covers.and_then(|c| c.get(position)) {
                 Some(Cover::Honoured) | None => (),
-                Some(Cover::Values(numbers)) => self.enum_value(field, value, numbers),
+                // What is no value of the enum breaks a rule as well: that is told once.
+                Some(Cover::Values(numbers)) => inner.validated &= self.enum_value(field, value, numbers),
                 Some(Cover::WithoutEffect(_) | Cover::Opaque) => inner.covered = false,
                 Some(Cover::Off(_)) if is_zero(field.kind, value) => inner.covered = false,
                 Some(Cover::Refused(reason) | Cover::Off(reason)) => {
@@ -259,12 +260,13 @@ impl<'b> Walk<'b> {
         }
     }
 
-    fn enum_value(&mut self, field: &'static Field, value: Value<'_>, supported: &[i32]) {
-        let (Kind::Enum(index), Value::Varint(number)) = (field.kind, value) else { return };
+    /// Whether it is supported.
+    fn enum_value(&mut self, field: &'static Field, value: Value<'_>, supported: &[i32]) -> bool {
+        let (Kind::Enum(index), Value::Varint(number)) = (field.kind, value) else { return true };
         // Enum numbers are 32 bits, sign-extended on the wire.
         let number = number as i32;
         if supported.contains(&number) {
-            return;
+            return true;
         }
         let r#enum = schema::enum_at(index);
         let known = supported.iter().filter_map(|n| r#enum.value_name(*n)).collect::<Vec<_>>().join(", ");
@@ -272,6 +274,7 @@ impl<'b> Walk<'b> {
             Some(name) => self.problem(format!("{name} is not supported by Weir; supported: {known}")),
             None => self.problem(format!("{number} is no value of {}", r#enum.name)),
         }
+        false
     }
 
     fn refused(&mut self, reason: &str) {
@@ -293,7 +296,7 @@ impl<'b> Walk<'b> {
 fn is_optional(message: &'static Message, bytes: &[u8]) -> bool {
     let optional = |number| wire::last_varint(bytes, number) != 0;
     match message.name {
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" => optional(6),
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" => optional(6) || optional(7),
         "envoy.config.route.v3.FilterConfig" => optional(2),
         _ => false,
     }

@@ -111,7 +111,8 @@ fn encode(kind: Kind, text: &str, plain: bool) -> Result<Encoded<'_>, String> {
             if r#enum.name == "google.protobuf.NullValue" && matches!(text, "" | "~" | "null") {
                 return Ok(Encoded::Varint(0));
             }
-            match r#enum.number(text).or_else(|| integer(text, plain).and_then(|n| i32::try_from(n).ok())) {
+            let number = || integer(text, plain).filter(|_| !text.contains('.')).and_then(|n| i32::try_from(n).ok());
+            match r#enum.number(text).or_else(number) {
                 Some(number) => Encoded::Varint(i64::from(number) as u64),
                 None => return Err(unknown_enum_value(r#enum, text)),
             }
@@ -151,18 +152,13 @@ pub(super) fn boolean(text: &str, plain: bool) -> Option<bool> {
     }
 }
 
-/// A whole number: decimal, unquoted also hexadecimal and octal, or a float without a fraction.
+/// A whole number: decimal, unquoted also hexadecimal, or a float without a fraction.
 pub(super) fn integer(text: &str, plain: bool) -> Option<i128> {
     if let Ok(number) = text.parse::<i128>() {
         return Some(number);
     }
-    if plain {
-        if let Some(hex) = text.strip_prefix("0x") {
-            return i128::from_str_radix(hex, 16).ok();
-        }
-        if let Some(octal) = text.strip_prefix("0o") {
-            return i128::from_str_radix(octal, 8).ok();
-        }
+    if plain && let Some(hex) = text.strip_prefix("0x") {
+        return i128::from_str_radix(hex, 16).ok();
     }
     let real =
         text.bytes().next().filter(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+')).and_then(|_| real(text))?;

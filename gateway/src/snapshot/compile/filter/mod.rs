@@ -113,7 +113,7 @@ pub fn compile_http_filters(
 enum Compiled {
     Filter(FilterConfig),
     Router,
-    /// Not known, and `is_optional`.
+    /// Not supported, and `is_optional` or `disabled`.
     LeftOut,
     /// A problem was pushed.
     Nothing,
@@ -140,7 +140,7 @@ fn compile_one(proto: &pb::hcm::HttpFilter, plugins: &Plugins, problems: &mut Pr
             unpack(any, &mut inner).and_then(|p| header_mutation::compile(&p, &mut inner)).map(Compiled::Filter)
         }
         WASM => unpack(any, &mut inner).and_then(|p| wasm::compile(&p, plugins, &mut inner)).map(Compiled::Filter),
-        _ if proto.is_optional => Some(Compiled::LeftOut),
+        _ if proto.is_optional || proto.disabled => Some(Compiled::LeftOut),
         _ => {
             inner.push("@type", format!("the filter {type_name} is not supported; supported are {SUPPORTED}"));
             None

@@ -21,6 +21,9 @@ use crate::route::{
 };
 use crate::snapshot::Problems;
 
+const NOT_WATCHED: &str = "the file is read when the routes are taken, and not watched: leave it out, and change the \
+                           routes when the file changes";
+
 /// A route's time-out unless it sets one.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -199,6 +202,9 @@ impl<P> Compiler<'_, P> {
             problems.push("status", format!("{} is not between 200 and 599", proto.status));
         }
         let limit = self.direct_response_limit;
+        if proto.body.as_ref().is_some_and(|body| body.watched_directory.is_some()) {
+            problems.push("body.watched_directory", NOT_WATCHED);
+        }
         let body = match proto.body.as_ref().and_then(|body| body.specifier.as_ref()) {
             None => Bytes::new(),
             Some(source) => match read(source, limit) {

@@ -6,8 +6,9 @@ use super::LATER;
 pub(super) const BOOTSTRAP: &[Section] = &[
     Section {
         message: "envoy.config.bootstrap.v3.Bootstrap",
-        honoured: "node static_resources dynamic_resources admin default_regex_engine layered_runtime cluster_manager",
+        honoured: "node static_resources dynamic_resources admin default_regex_engine cluster_manager",
         idle: &[
+            ("layered_runtime", "there is no runtime: Envoy's flags and guards mean nothing here"),
             ("stats_flush_interval stats_flush_on_admin", "metrics are read, not flushed: there are no sinks"),
             ("stats_eviction_interval", "metrics nobody has used cost nothing"),
             ("watchdog watchdogs", "guests have time limits of their own; there is no watchdog thread"),
@@ -73,17 +74,6 @@ pub(super) const BOOTSTRAP: &[Section] = &[
             ("enable_deferred_cluster_creation", "clusters nobody has used cost little in any case"),
         ],
         refused: &[("outlier_detection", LATER), ("upstream_bind_config", "set it on each cluster")],
-        ..NOTHING
-    },
-    Section { message: "envoy.config.bootstrap.v3.LayeredRuntime", honoured: "layers", ..NOTHING },
-    Section {
-        message: "envoy.config.bootstrap.v3.RuntimeLayer",
-        honoured: "name",
-        idle: &[
-            ("admin_layer", "there is no runtime to change"),
-            ("static_layer", "there is no runtime: Envoy's flags and guards mean nothing here"),
-        ],
-        refused: &[("disk_layer rtds_layer", "there is no runtime")],
         ..NOTHING
     },
     Section {

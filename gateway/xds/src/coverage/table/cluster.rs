@@ -13,13 +13,13 @@ pub(super) const CLUSTER: &[Section] = &[
                    common_lb_config least_request_lb_config round_robin_lb_config load_balancing_policy \
                    upstream_connection_options upstream_bind_config common_http_protocol_options \
                    http_protocol_options upstream_http_protocol_options max_requests_per_connection",
-        opaque: "metadata",
         values: &[
             ("type", "STATIC EDS"),
             ("lb_policy", "ROUND_ROBIN LEAST_REQUEST RANDOM LOAD_BALANCING_POLICY_CONFIG"),
             ("protocol_selection", "USE_CONFIGURED_PROTOCOL"),
         ],
         idle: &[
+            ("metadata", "nothing matches, balances or logs by it; dumps show it"),
             (
                 "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers \
                  use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config dns_jitter",
@@ -52,6 +52,7 @@ pub(super) const CLUSTER: &[Section] = &[
             ("stats_matcher", LATER),
             ("queuing_policies", LATER),
         ],
+        ..NOTHING
     },
     Section {
         message: "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
@@ -193,14 +194,15 @@ pub(super) const CLUSTER: &[Section] = &[
     },
     Section {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
-        honoured: "category drop_percentage",
+        honoured: "drop_percentage",
+        idle: &[("category", "told in reports of load only, and nobody is sent any")],
         ..NOTHING
     },
     Section {
         message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
         honoured: "locality lb_endpoints priority",
-        opaque: "metadata",
         idle: &[
+            ("metadata", "nothing matches, balances or logs by it; dumps show it"),
             (
                 "load_balancing_weight",
                 "as in Envoy, weights of localities count with locality_weighted_lb_config only, which is refused",
@@ -213,8 +215,8 @@ pub(super) const CLUSTER: &[Section] = &[
     Section {
         message: "envoy.config.endpoint.v3.LbEndpoint",
         honoured: "endpoint health_status load_balancing_weight",
-        opaque: "metadata",
         refused: &[("endpoint_name", "give the endpoint itself")],
+        idle: &[("metadata", "nothing matches, balances or logs by it; dumps show it")],
         ..NOTHING
     },
     Section {

@@ -63,7 +63,6 @@ pub(super) const CORE: &[Section] = &[
         ..NOTHING
     },
     Section { message: "envoy.config.core.v3.Locality", honoured: "region zone sub_zone", ..NOTHING },
-    Section { message: "envoy.config.core.v3.Metadata", opaque: "filter_metadata typed_filter_metadata", ..NOTHING },
     Section { message: "envoy.config.core.v3.TypedExtensionConfig", honoured: "name typed_config", ..NOTHING },
     Section { message: "envoy.config.core.v3.TransportSocket", honoured: "name typed_config", ..NOTHING },
     Section {

@@ -9,8 +9,8 @@ pub(super) const LISTENER: &[Section] = &[
         honoured: "name address filter_chains default_filter_chain listener_filters listener_filters_timeout \
                    continue_on_listener_filters_timeout per_connection_buffer_limit_bytes access_log tcp_backlog_size \
                    stat_prefix traffic_direction",
-        opaque: "metadata",
         idle: &[
+            ("metadata", "nothing matches, balances or logs by it; dumps show it"),
             ("drain_type", "a changed listener drains no connection"),
             ("connection_balance_config", "the kernel spreads connections over the workers (SO_REUSEPORT)"),
             ("reuse_port", "SO_REUSEPORT is always used"),
@@ -58,8 +58,8 @@ pub(super) const LISTENER: &[Section] = &[
     Section {
         message: "envoy.config.listener.v3.FilterChain",
         honoured: "name filter_chain_match filters transport_socket transport_socket_connect_timeout",
-        opaque: "metadata",
         off: &[("use_proxy_proto", LATER)],
+        idle: &[("metadata", "nothing matches, balances or logs by it; dumps show it")],
         ..NOTHING
     },
     Section {

@@ -10,7 +10,6 @@ pub(super) const ROUTE: &[Section] = &[
                    request_headers_to_add request_headers_to_remove most_specific_header_mutations_wins \
                    validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching \
                    typed_per_filter_config ignore_path_parameters_in_path_matching",
-        opaque: "metadata",
         refused: &[
             ("vhds", LATER),
             ("cluster_specifier_plugins", "no such extension is supported"),
@@ -18,6 +17,7 @@ pub(super) const ROUTE: &[Section] = &[
             ("vhost_header", LATER),
             ("route_specifiers", "no such extension is supported"),
         ],
+        idle: &[("metadata", "nothing matches, balances or logs by it; dumps show it")],
         ..NOTHING
     },
     Section {
@@ -26,7 +26,6 @@ pub(super) const ROUTE: &[Section] = &[
                    request_headers_to_add request_headers_to_remove include_request_attempt_count \
                    include_attempt_count_in_response typed_per_filter_config retry_policy \
                    per_request_buffer_limit_bytes request_body_buffer_limit",
-        opaque: "metadata",
         off: &[("include_is_timeout_retry_header", LATER)],
         refused: &[
             ("virtual_clusters", LATER),
@@ -38,6 +37,7 @@ pub(super) const ROUTE: &[Section] = &[
             ("request_mirror_policies", "mirroring comes later"),
             ("route_specifiers", "no such extension is supported"),
         ],
+        idle: &[("metadata", "nothing matches, balances or logs by it; dumps show it")],
         ..NOTHING
     },
     Section {
@@ -45,8 +45,11 @@ pub(super) const ROUTE: &[Section] = &[
         honoured: "name match route redirect direct_response response_headers_to_add response_headers_to_remove \
                    request_headers_to_add request_headers_to_remove typed_per_filter_config \
                    per_request_buffer_limit_bytes request_body_buffer_limit",
-        opaque: "metadata",
-        idle: &[("decorator", "names spans; there is no tracing"), ("tracing", "there is no tracing")],
+        idle: &[
+            ("metadata", "nothing matches, balances or logs by it; dumps show it"),
+            ("decorator", "names spans; there is no tracing"),
+            ("tracing", "there is no tracing"),
+        ],
         refused: &[
             ("filter_action non_forwarding_action", "not of a gateway"),
             ("stat_prefix", "there are no metrics per route"),
