@@ -44,27 +44,39 @@ def measure(pair, rounds, seconds, handshakes):
         "plain": ("plain", lambda port: load.http1(port, seconds)),
         "http2": ("plain", lambda port: load.http2(port, seconds)),
         "tls": ("tls", lambda port: load.handshakes(handshakes, port, seconds)),
-        "wasm": ("wasm", lambda port: load.http1(port, seconds)),
     }
-    for listener, drive in drives.values():
-        pair.round(listener, lambda port: load.http1(port, 1) if listener != "tls" else drive(port))
-    results = {name: [] for name in drives}
+    for listener, drive in [*drives.values(), ("wasm", drives["plain"][1])]:
+        pair.round(listener, drive)
+    results = {name: [] for name in [*drives, "added"]}
     for number in range(rounds):
         for name, (listener, drive) in drives.items():
             results[name].append(pair.round(listener, drive))
+        results["added"].append(added(pair, seconds))
         print(f"bench: round {number + 1} of {rounds}", flush=True)
-    added = [{k: w[k] - p[k] for k in w} for w, p in zip(results["wasm"], results["plain"])]
     return [
         row("HTTP/1.1 request", results["plain"], 0.45),
         row("HTTP/2 request (downstream)", results["http2"], 0.60),
         row("full TLS 1.3 handshake", results["tls"], 0.65),
-        row("added by one Wasm header filter", added, 0.35),
+        row("added by one Wasm header filter", results["added"], 0.35),
     ]
 
 
+def added(pair, seconds):
+    """What the filter adds to a request: the small difference of two large figures, so both are taken in slices of a second by
+    turns, twice as many as for the others, and what the machine does meanwhile hits both."""
+    difference = {kind: 0.0 for kind in pair.gateways}
+    slices = 2 * seconds
+    for _ in range(slices):
+        without, with_filter = (pair.round(listener, lambda port: load.http1(port, 1)) for listener in ("plain", "wasm"))
+        for kind in difference:
+            difference[kind] += (with_filter[kind] - without[kind]) / slices
+    return difference
+
+
 def row(name, rounds, goal):
+    """Medians and their ratio; the spread is that of the ratios of single rounds."""
     median = {kind: statistics.median(r[kind] for r in rounds) for kind in rounds[0]}
     ratios = [r["weir"] / r["envoy"] for r in rounds]
+    ratio = median["weir"] / median["envoy"]
     return {"name": name, "unit": "us CPU", "envoy": median["envoy"], "weir": median["weir"],
-            "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)], "goal": goal,
-            "met": statistics.median(ratios) <= goal}
+            "ratio": ratio, "spread": [min(ratios), max(ratios)], "goal": goal, "met": ratio <= goal}
