@@ -10,8 +10,8 @@ use weir_tests::{
 };
 
 /// More than the buffers between the gateway and a client can hold.
-const LARGE: usize = 64 << 20;
-/// SETTINGS that acknowledge nothing.
+const LARGE: usize = 24 << 20;
+
 fn half_preface() -> Vec<u8> {
     H2_PREFACE[..10].to_vec()
 }
@@ -40,10 +40,10 @@ fn route_timeout(limit: &str) -> Hcm {
 
 #[tokio::test]
 async fn a_response_that_nobody_reads_ends_at_the_route_timeout() {
-    let (upstream, gateway) = gateway_to_large(route_timeout("0.5s")).await;
+    let (upstream, gateway) = gateway_to_large(route_timeout("2s")).await;
     let mut client = Client::connect(gateway.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    client.receives("x").await;
+    client.receives("xxxxxxxx").await;
 
     gateway.stat_becomes("cluster.a.upstream_rq_timeout", 1).await;
     gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
@@ -53,7 +53,7 @@ async fn a_response_that_nobody_reads_ends_at_the_route_timeout() {
 
 #[tokio::test]
 async fn an_http_2_stream_without_a_window_ends_at_the_route_timeout() {
-    let (_upstream, gateway) = gateway_to_large(route_timeout("0.5s")).await;
+    let (_upstream, gateway) = gateway_to_large(route_timeout("2s")).await;
     let mut client = H2Client::connect(gateway.address()).await;
     let (answer, _stream) = client.start(request("GET", "/", &[]), true).await.unwrap();
     let (_, mut body) = answer.await.unwrap().into_parts();
@@ -72,10 +72,10 @@ async fn an_http_2_stream_without_a_window_ends_at_the_route_timeout() {
 
 #[tokio::test]
 async fn a_response_that_nobody_reads_ends_once_at_the_idle_timeout() {
-    let (_upstream, gateway) = gateway_to_large(route_timeout("0s").set(json!({"stream_idle_timeout": "0.5s"}))).await;
+    let (_upstream, gateway) = gateway_to_large(route_timeout("0s").set(json!({"stream_idle_timeout": "2s"}))).await;
     let mut client = Client::connect(gateway.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    client.receives("x").await;
+    client.receives("xxxxxxxx").await;
 
     gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
     assert_eq!(gateway.stat("http.test.downstream_rq_idle_timeout").await, Some(1));
@@ -84,12 +84,12 @@ async fn a_response_that_nobody_reads_ends_once_at_the_idle_timeout() {
 
 #[tokio::test]
 async fn clients_that_do_not_read_cost_no_processor_time() {
-    let (_upstream, gateway) = gateway_to_large(route_timeout("2s")).await;
+    let (_upstream, gateway) = gateway_to_large(route_timeout("4s")).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = Client::connect(gateway.address()).await;
         client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        client.receives("x").await;
+        client.receives("xxxxxxxx").await;
         clients.push(client);
     }
     let before = processor_time(&gateway);
