@@ -28,7 +28,7 @@ use crate::source::{self, Finding, Sources};
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::log::LogControl;
 use crate::telemetry::metrics::Registry;
-use crate::telemetry::metrics::names::{Server, server};
+use crate::telemetry::metrics::names::{Server, Weir, server};
 pub use listeners::BindError;
 use listeners::{Listeners, Stopped};
 use workers::{Mail, Workers};
@@ -91,9 +91,9 @@ pub fn run(settings: Settings) -> Result<(), AppError> {
 
 async fn serve(settings: Settings) -> Result<(), AppError> {
     let Settings { mut sources, concurrency, log, node, bootstrap, admin, admin_address_path, drain_time } = settings;
-    let (control, commands) = Control::new(concurrency, log);
-
     let registry = Registry::new(concurrency);
+    log.count_in(registry.scope(Weir, ""));
+    let (control, commands) = Control::new(concurrency, log);
     let sinks = Sinks::start(&registry)?;
     let plugins = Plugins::new(Arc::clone(&registry), node, weir_wasm::EngineSettings::from_environment());
     let store = Arc::new(SnapshotStore::default());

@@ -194,10 +194,13 @@ async fn running_out_of_descriptors_does_not_end_a_listener() {
     for client in &mut held {
         client.send("GET / HTTP/1.1\r\nhost: a\r\n").await;
     }
+    // With none left there is none for the admin either.
+    gateway.prints("cannot accept connections").await;
 
     drop(held);
 
     eventually("it serves again", async || get(gateway.address(), "/").await.is_ok_and(|a| a.status == 200)).await;
+    assert!(gateway.stat("weir.accept_errors").await.unwrap() > 0);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod admin_limits;
 mod busy;
 mod check;
 mod clusters;
@@ -10,6 +11,7 @@ mod connections;
 mod drain;
 mod drain_listeners;
 mod files;
+mod guest_limits;
 mod http2;
 mod late_files;
 mod moving;

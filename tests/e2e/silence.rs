@@ -20,14 +20,6 @@ fn preface_without_pong() -> Vec<u8> {
     [H2_PREFACE, &h2_frame(4, 0, 0, &[])].concat()
 }
 
-/// Seconds of processor time that the gateway has used.
-fn processor_time(gateway: &Gateway) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // utime and stime, in hundredths.
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
-}
-
 async fn gateway_to_large(hcm: Hcm) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|_, _| Reply::ok(vec![b'x'; LARGE])).await;
     let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
@@ -92,11 +84,11 @@ async fn clients_that_do_not_read_cost_no_processor_time() {
         client.receives("xxxxxxxx").await;
         clients.push(client);
     }
-    let before = processor_time(&gateway);
+    let before = gateway.processor_time();
 
     gateway.stat_becomes("cluster.a.upstream_rq_timeout", 4).await;
 
-    let used = processor_time(&gateway) - before;
+    let used = gateway.processor_time() - before;
     assert!(used < 1.0, "{used} s");
 }
 

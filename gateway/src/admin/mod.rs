@@ -8,6 +8,7 @@
 mod certs;
 mod clusters;
 mod config_dump;
+mod connections;
 mod inline_routes;
 mod listeners;
 mod paths;

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,13 +11,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use super::connections::{Connections, Progress, Watched};
 use super::{Parts, paths};
+use crate::telemetry::metrics::Scope;
+use crate::telemetry::metrics::names::{Weir, weir};
 
-/// Connections at a time; further ones wait.
-const CONNECTIONS: u32 = 128;
 /// How long a client may take for a request's head, and stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers under way may take when the gateway ends.
@@ -67,27 +67,24 @@ pub fn start(address: SocketAddr, parts: Parts) -> io::Result<Running> {
 }
 
 async fn serve(listener: TcpListener, parts: Parts, mut ends: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let mut connections = Connections::default();
     tokio::select! {
-        () = accept(&listener, &parts, &places, ends.clone()) => {}
+        () = accept(&listener, &parts, &mut connections, ends.clone()) => {}
         // Also if the other end is gone.
         _ = ends.changed() => {}
     }
-    // Every connection gives its place back when it has ended.
-    let _ = tokio::time::timeout(LAST_ANSWERS, places.acquire_many(CONNECTIONS)).await;
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections.ended()).await;
 }
 
-async fn accept(listener: &TcpListener, parts: &Parts, places: &Arc<Semaphore>, ends: watch::Receiver<bool>) {
+async fn accept(listener: &TcpListener, parts: &Parts, connections: &mut Connections, ends: watch::Receiver<bool>) {
+    let limits = parts.registry.scope(Weir, "");
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (parts, ends) = (parts.clone(), ends.clone());
-                tokio::task::spawn_local(async move {
-                    converse(stream, parts, ends).await;
-                    drop(place);
-                });
+                let (parts, ends, counted) = (parts.clone(), ends.clone(), limits.clone());
+                if connections.add(|progress| converse(stream, parts, ends, progress, counted)) {
+                    limits.inc(weir::ADMIN_CONNECTION_OVERFLOW);
+                }
             }
             // Out of descriptors, or the client is gone already: others may be served later.
             Err(error) => {
@@ -99,7 +96,13 @@ async fn accept(listener: &TcpListener, parts: &Parts, places: &Arc<Semaphore>, 
 }
 
 /// Serves one connection; after `ends` only the request that is under way.
-async fn converse(stream: TcpStream, parts: Parts, mut ends: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    parts: Parts,
+    mut ends: watch::Receiver<bool>,
+    progress: Progress,
+    limits: Scope<Weir>,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let parts = parts.clone();
         async move {
@@ -112,7 +115,7 @@ async fn converse(stream: TcpStream, parts: Parts, mut ends: watch::Receiver<boo
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Watched::new(stream, progress)), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
@@ -122,6 +125,10 @@ async fn converse(stream: TcpStream, parts: Parts, mut ends: watch::Receiver<boo
         }
     };
     if let Err(error) = served {
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+            limits.inc(weir::ADMIN_WRITE_TIMEOUT);
+        }
         tracing::debug!(target: "admin", %error, "connection ended");
     }
 }

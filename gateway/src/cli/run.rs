@@ -11,6 +11,9 @@ use super::config::{Config, node};
 use crate::app::{self, AppError, Settings};
 use crate::telemetry::log::{self, Level, LineFormat};
 
+/// How long the end waits for the last lines of the log to be taken.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Runs the gateway
 ///
 /// Ends on SIGTERM after its connections have ended, at the latest after the drain time; a second SIGTERM ends it at once.
@@ -69,17 +72,23 @@ impl Run {
         }
         let bootstrap = config.bootstrap();
         let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config) };
+        let log = match log::start(self.log_level, self.log_format) {
+            Ok(log) => log,
+            Err(error) => return fail(&format!("cannot start the log: {error}")),
+        };
         let settings = Settings {
             node: node(&bootstrap, self.service_cluster, self.service_node),
             bootstrap: bootstrap.bytes.clone(),
             sources: config.sources(bootstrap),
             concurrency: self.concurrency.map_or_else(cores, usize::from),
-            log: log::start(self.log_level, self.log_format),
+            log: log.clone(),
             admin,
             admin_address_path: self.admin_address_path,
             drain_time: Duration::from_secs(self.drain_time_s),
         };
-        match app::run(settings) {
+        let ended = app::run(settings);
+        log.flush(LAST_LINES);
+        match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(AppError::Configuration(_)) => refuse(&config),
             Err(error) => fail(&error.to_string()),
@@ -93,7 +102,7 @@ fn cores() -> usize {
 
 /// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
 fn refuse(config: &Config) -> ExitCode {
-    let findings = check::check(config).findings;
+    let (findings, _) = check::check(config);
     for finding in &findings {
         eprintln!("{finding}");
     }

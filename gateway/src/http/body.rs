@@ -1,8 +1,14 @@
-//! Pieces of a body, passed on without copying.
+//! Pieces of a body, passed on without copying; only small ones that wait behind others are joined.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+
+/// A smaller piece is joined with the one before it: limits count bytes, so a byte must not cost a piece of its own, nor
+/// keep the whole buffer that it was read into.
+const SMALL: usize = 512;
+/// How long a piece may become by that.
+const JOINED: usize = 16 << 10;
 
 /// Bytes of a body in the order they came. Allocates nothing while it holds one piece.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +42,11 @@ impl BodyBuf {
         self.len += piece.len();
         if self.first.is_empty() {
             self.first = piece;
+            return;
+        }
+        let last = self.rest.back_mut().unwrap_or(&mut self.first);
+        if piece.len() < SMALL && last.len() + piece.len() <= JOINED {
+            *last = join(std::mem::take(last), &piece);
         } else {
             self.rest.push_back(piece);
         }
@@ -127,11 +138,26 @@ impl BodyBuf {
             return;
         }
         self.len += piece.len();
+        if piece.len() + self.first.len() <= SMALL {
+            self.first = join(piece, &self.first);
+            return;
+        }
         let second = std::mem::replace(&mut self.first, piece);
         if !second.is_empty() {
             self.rest.push_front(second);
         }
     }
+}
+
+/// `next` behind `piece`, in the memory of `piece` if nobody else has it.
+fn join(piece: Bytes, next: &[u8]) -> Bytes {
+    let mut joined = piece.try_into_mut().unwrap_or_else(|shared| {
+        let mut own = BytesMut::with_capacity((shared.len() + next.len()).max(SMALL));
+        own.extend_from_slice(&shared);
+        own
+    });
+    joined.extend_from_slice(next);
+    joined.freeze()
 }
 
 impl From<Bytes> for BodyBuf {
@@ -167,5 +193,32 @@ mod tests {
         assert_eq!((text(&buf).as_str(), buf.len()), ("cdefg", 5));
         buf.drain(100);
         assert!(buf.is_empty() && buf.pop().is_none());
+    }
+
+    #[test]
+    fn small_pieces_are_joined_and_large_ones_are_not_copied() {
+        let read = Bytes::from(vec![b'x'; 64 << 10]);
+        let mut buf = BodyBuf::new();
+        // As they come from one read of a chunked body: each a slice of the same buffer.
+        (0..40_000).for_each(|at| buf.push(read.slice(at..at + 1)));
+        assert_eq!(buf.len(), 40_000);
+        assert!(buf.pieces().count() <= 4, "{} pieces", buf.pieces().count());
+        assert!(buf.pieces().all(|piece| piece.len() <= JOINED));
+
+        buf.push(read.clone());
+        assert_eq!(buf.pieces().last().map(|piece| piece.as_ptr()), Some(read.as_ptr()));
+
+        let mut buf = BodyBuf::new();
+        (0..4096).for_each(|at| buf.prepend(read.slice(at..at + 1)));
+        assert_eq!((buf.len(), buf.pieces().count()), (4096, 8));
+    }
+
+    #[test]
+    fn joining_leaves_what_others_hold_alone() {
+        let mut buf = BodyBuf::from(Bytes::from("a"));
+        buf.push(Bytes::from("b"));
+        let copy = buf.clone();
+        buf.push(Bytes::from("c"));
+        assert_eq!((text(&buf).as_str(), text(&copy).as_str()), ("abc", "ab"));
     }
 }

@@ -28,12 +28,38 @@ pub struct PluginConfig {
     pub environment: Vec<(String, String)>,
     /// What each instance may use.
     pub limits: Limits,
+    /// What it may make the gateway hold or write.
+    pub host_limits: HostLimits,
     /// What becomes of a stream whose guest failed.
     pub failure_policy: FailurePolicy,
     /// How fast a guest that fails again and again is started again.
     pub restart: RestartBackoff,
     /// "Pause" on headers still lets the body come (`allow_on_headers_stop_iteration`).
     pub stop_iteration_on_headers: bool,
+}
+
+/// What a guest may make the gateway hold or write, beside its own memory. What exceeds a limit is refused and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostLimits {
+    /// Largest body that it may build up in a buffer, in bytes. Default 64 MiB.
+    pub body_bytes: usize,
+    /// Largest body of an answer of its own, in bytes; 500 is sent instead of a larger one. Default 1 MiB.
+    pub local_reply_bytes: usize,
+    /// Filter state that guests may leave on one stream, in bytes. Default 256 KiB.
+    pub filter_state_bytes: usize,
+    /// Log lines per second of one instance. Default 1000.
+    pub log_lines_per_second: usize,
+}
+
+impl Default for HostLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 << 20,
+            local_reply_bytes: 1 << 20,
+            filter_state_bytes: 256 << 10,
+            log_lines_per_second: 1000,
+        }
+    }
 }
 
 /// What becomes of a stream whose guest failed (`failure_policy`).
@@ -80,7 +106,8 @@ impl PluginConfig {
             add(name.as_bytes());
             add(value.as_bytes());
         }
-        let settings = (&self.limits, self.failure_policy, self.restart, self.stop_iteration_on_headers);
+        let settings =
+            (&self.limits, self.host_limits, self.failure_policy, self.restart, self.stop_iteration_on_headers);
         add(format!("{settings:?}").as_bytes());
         hash.finalize().into()
     }
@@ -101,6 +128,7 @@ mod tests {
             configuration: b"b".to_vec(),
             environment: vec![("k".into(), "v".into())],
             limits: Limits::default(),
+            host_limits: HostLimits::default(),
             failure_policy: FailurePolicy::Closed,
             restart: RestartBackoff::default(),
             stop_iteration_on_headers: false,
@@ -111,7 +139,7 @@ mod tests {
     fn every_part_counts_in_the_key() {
         let key = config().key();
         assert_eq!(key, config().key());
-        let changes: [fn(&mut PluginConfig); 11] = [
+        let changes: [fn(&mut PluginConfig); 12] = [
             |c| c.name = "x".into(),
             |c| c.root_id = "x".into(),
             |c| c.vm_id = "x".into(),
@@ -120,6 +148,7 @@ mod tests {
             |c| c.configuration = b"x".to_vec(),
             |c| c.environment = vec![("kv".into(), String::new())],
             |c| c.limits.memory_bytes = 1,
+            |c| c.host_limits.local_reply_bytes = 1,
             |c| c.failure_policy = FailurePolicy::Open,
             |c| c.restart.base = Duration::from_secs(9),
             |c| c.stop_iteration_on_headers = true,

@@ -1,6 +1,7 @@
 //! The filter that calls a guest.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use weir_wasm as wasm;
 use weir_wasm::{ContextId, Instance, MapType, Trap};
@@ -80,7 +81,9 @@ impl WasmFilter {
         if let Some(context) = instance.host_mut().contexts.get_mut(id) {
             context.phase = phase;
         }
+        let began = Instant::now();
         let result = call(&mut instance, id);
+        running.took(began);
         let mut action = match result {
             Ok(action) => action,
             Err(trap) => {

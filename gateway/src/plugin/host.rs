@@ -27,12 +27,6 @@ use crate::telemetry::metrics::{
 /// The root context of every instance.
 pub(super) const ROOT: ContextId = 1;
 
-/// Largest body that a guest may build up in a buffer, in bytes.
-const MAX_BODY: usize = 64 << 20;
-
-/// Log lines per second of one instance; more are dropped and counted.
-const LOG_LINES_PER_SECOND: u32 = 1000;
-
 /// The gateway's side of one instance.
 pub(super) struct Bridge {
     identity: Arc<Identity>,
@@ -40,7 +34,7 @@ pub(super) struct Bridge {
     worker: usize,
     pub(super) contexts: Contexts,
     log_second: Instant,
-    log_lines: u32,
+    log_lines: usize,
 }
 
 impl Bridge {
@@ -148,10 +142,13 @@ impl Host for Bridge {
         edit: BufferEdit,
         bytes: &[u8],
     ) -> Result<(), Status> {
+        let limit = self.identity.limits.body_bytes;
         let context = self.context(context).map_err(|_| Status::BadArgument)?;
         let mut state = context.stream.edit();
         let body = body(&mut state, context.phase, buffer).ok_or(Status::BadArgument)?;
-        if body.len() + bytes.len() > MAX_BODY {
+        if body.len() + bytes.len() > limit {
+            drop(state);
+            self.metrics.chunk(self.worker).inc(wasm::BODY_LIMIT_EXCEEDED);
             return Err(Status::BadArgument);
         }
         let bytes = Bytes::copy_from_slice(bytes);
@@ -177,8 +174,9 @@ impl Host for Bridge {
     }
 
     fn set_property(&mut self, context: ContextId, path: PropertyPath<'_>, value: &[u8]) -> Result<(), Status> {
-        let mut state = self.context(context)?.stream.edit();
-        properties::set(&mut state.info, path, value)
+        let limit = self.identity.limits.filter_state_bytes;
+        let done = properties::set(&mut self.context(context)?.stream.edit().info, path, value, limit);
+        done.inspect_err(|_| self.metrics.chunk(self.worker).inc(wasm::FILTER_STATE_LIMIT_EXCEEDED))
     }
 
     fn send_local_response(&mut self, id: ContextId, response: LocalResponse<'_>) -> Result<(), Status> {
@@ -196,14 +194,26 @@ impl Host for Bridge {
                 500
             }
         };
-        let context = self.context(id)?;
+        let limit = self.identity.limits.local_reply_bytes;
+        let context = self.contexts.get_mut(id).ok_or(Status::NotFound)?;
         if context.reply.is_none() {
-            context.reply = Some(Box::new(LocalReply {
-                status,
-                headers,
-                body: Bytes::copy_from_slice(response.body),
-                details: details(response.details).into(),
-                grpc_status: response.grpc_status,
+            context.reply = Some(Box::new(if response.body.len() > limit {
+                chunk.inc(wasm::LOCAL_REPLY_LIMIT_EXCEEDED);
+                tracing::warn!(
+                    plugin = self.identity.name,
+                    bytes = response.body.len(),
+                    limit,
+                    "the plugin answered with a body beyond its limit (WEIR_LOCAL_REPLY_LIMIT); 500 is sent"
+                );
+                LocalReply::new(500, "", "wasm_local_reply_too_large")
+            } else {
+                LocalReply {
+                    status,
+                    headers,
+                    body: Bytes::copy_from_slice(response.body),
+                    details: details(response.details).into(),
+                    grpc_status: response.grpc_status,
+                }
             }));
         }
         self.contexts.touch(id);
@@ -241,12 +251,12 @@ impl Host for Bridge {
             (self.log_second, self.log_lines) = (now, 0);
         }
         self.log_lines += 1;
-        if self.log_lines > LOG_LINES_PER_SECOND {
+        if self.log_lines > self.identity.limits.log_lines_per_second {
             self.metrics.chunk(self.worker).inc(wasm::LOG_LINES_DROPPED);
             return;
         }
-        let text = one_line(message);
-        let Identity { name, root_id, vm_id, .. } = &*self.identity;
+        let Identity { name, root_id, vm_id, log_message_bytes, .. } = &*self.identity;
+        let text = one_line(message, *log_message_bytes);
         match level {
             LogLevel::Trace => tracing::trace!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
             LogLevel::Debug => tracing::debug!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
@@ -289,6 +299,9 @@ impl Host for Bridge {
 
 const TARGET: &str = "weir::wasm";
 
+/// `\u{10ffff}`
+const LONGEST_ESCAPE: usize = 10;
+
 /// The body that a guest may read and change now.
 fn body(state: &mut StreamState, phase: Phase, buffer: BufferType) -> Option<&mut BodyBuf> {
     match (buffer, phase) {
@@ -300,14 +313,19 @@ fn body(state: &mut StreamState, phase: Phase, buffer: BufferType) -> Option<&mu
     }
 }
 
-/// What a guest says as text of one line: it must not forge lines of the log.
-fn one_line(raw: &[u8]) -> Cow<'_, str> {
+/// What a guest says as text of one line of `max` bytes at most: it must not forge lines of the log, and escapes are
+/// longer than what they stand for.
+fn one_line(raw: &[u8], max: usize) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(raw);
-    if !text.contains(char::is_control) {
+    if text.len() <= max && !text.contains(char::is_control) {
         return text;
     }
-    let mut line = String::with_capacity(text.len() + 8);
+    let mut line = String::with_capacity((text.len() + LONGEST_ESCAPE).min(max));
     for c in text.trim_end().chars() {
+        if line.len() + LONGEST_ESCAPE > max {
+            line.push_str("...");
+            break;
+        }
         if c.is_control() && c != '\t' {
             line.extend(c.escape_default());
         } else {
@@ -335,7 +353,11 @@ mod tests {
             (b"a panic\nat line\t1\n", "a panic\\nat line\t1"),
             (b"\x1b[31m\r\0\xff", "\\u{1b}[31m\\r\\u{0}\u{fffd}"),
         ] {
-            assert_eq!(one_line(raw), line);
+            assert_eq!(one_line(raw, 100), line);
+        }
+        for raw in [&[0; 8000][..], &[b'x'; 8000], &[0xff; 8000]] {
+            let line = one_line(raw, 1000);
+            assert!((990..=1000).contains(&line.len()) && line.ends_with("..."), "{} bytes", line.len());
         }
     }
 

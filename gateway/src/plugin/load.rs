@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use sha2::{Digest, Sha256};
 use weir_wasm::{AbiVersion, Engine, EngineError, EngineSettings, Exports, Module, PluginSettings, StartError};
 
-use super::config::PluginConfig;
+use super::config::{HostLimits, PluginConfig};
 use super::host::Bridge;
 use super::properties::Node;
 use crate::telemetry::metrics::{
@@ -73,6 +73,9 @@ pub(super) struct Identity {
     pub(super) node: Arc<Node>,
     /// ABI 0.1.0: a write to request headers chooses the route again.
     pub(super) clears_route_on_write: bool,
+    pub(super) limits: HostLimits,
+    /// Longest message that it may log, as it is written, in bytes.
+    pub(super) log_message_bytes: usize,
 }
 
 impl Plugins {
@@ -95,6 +98,8 @@ impl Plugins {
             vm_id: config.vm_id.clone(),
             node: Arc::clone(&self.node),
             clears_route_on_write: module.abi_version() == AbiVersion::V0_1_0,
+            limits: config.host_limits,
+            log_message_bytes: config.limits.log_message_bytes,
         });
         let settings = PluginSettings {
             name: config.name.clone(),

@@ -17,7 +17,7 @@ mod properties;
 mod tests;
 mod worker;
 
-pub use config::{FailurePolicy, PluginConfig, RestartBackoff};
+pub use config::{FailurePolicy, HostLimits, PluginConfig, RestartBackoff};
 pub use filter::WasmFilter;
 pub use load::{LoadError, Plugin, Plugins};
 pub use properties::Node;

@@ -9,9 +9,6 @@ use crate::filter::StreamState;
 use crate::http::HeaderMap;
 use crate::telemetry::{CertificateInfo, StreamInfo, TlsInfo};
 
-/// Most bytes of filter state that guests may leave on one stream.
-const MAX_FILTER_STATE: usize = 256 << 10;
-
 /// This gateway as control planes know it (`node` in the bootstrap).
 #[derive(Debug, Default)]
 pub struct Node {
@@ -74,10 +71,11 @@ pub(super) fn of_plugin(identity: &Identity, path: PropertyPath<'_>, out: &mut V
 }
 
 /// Keeps a value under `wasm.<path>`, as Envoy does: filters behind and logs can read it, and the guest itself by `path`.
-pub(super) fn set(info: &mut StreamInfo, path: PropertyPath<'_>, value: &[u8]) -> Result<(), Status> {
+/// All values of a stream together may have `limit` bytes.
+pub(super) fn set(info: &mut StreamInfo, path: PropertyPath<'_>, value: &[u8], limit: usize) -> Result<(), Status> {
     let key = String::from_utf8(own_key(path)).map_err(|_| Status::BadArgument)?;
     let held: usize = info.filter_state.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if held + key.len() + value.len() > MAX_FILTER_STATE {
+    if held + key.len() + value.len() > limit {
         return Err(Status::BadArgument);
     }
     match info.filter_state.iter_mut().find(|(name, _)| *name == key) {
@@ -135,7 +133,7 @@ fn response(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> F
             0 => None,
             status => uint(u64::from(status), out),
         },
-        (b"code_details", _) => bytes((!info.details.is_empty()).then_some(&*info.details)?, out),
+        (b"code_details", _) => bytes(&**info.details.as_ref()?, out),
         (b"flags", _) => uint(legacy_flags(info), out),
         (b"grpc_status", _) => {
             let raw = trailers.and_then(|t| t.get_str("grpc-status")).or_else(|| headers?.get_str("grpc-status"))?;
@@ -259,6 +257,7 @@ mod tests {
     use super::*;
     use crate::filter::testing::stream;
     use crate::http::ResponseHead;
+    use crate::plugin::HostLimits;
     use crate::telemetry::ResponseFlags;
 
     fn identity() -> Identity {
@@ -270,6 +269,8 @@ mod tests {
             vm_id: "vm".into(),
             node: Arc::new(node),
             clears_route_on_write: false,
+            limits: HostLimits::default(),
+            log_message_bytes: 100,
         }
     }
 
@@ -290,7 +291,7 @@ mod tests {
         head.headers.append("grpc-status", "7");
         state.response = Some(head);
         state.info.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
-        state.info.details = "why".into();
+        state.info.details = Some("why".into());
         state.info.route = Some("r".into());
         state.info.cluster = Some("backend".into());
         state.info.attempts = 3;
@@ -343,11 +344,11 @@ mod tests {
         let stream = stream();
         let mut state = stream.edit();
         let path = PropertyPath::new(b"my\0key");
-        set(&mut state.info, path, b"one").unwrap();
-        set(&mut state.info, path, b"two").unwrap();
+        set(&mut state.info, path, b"one", 100).unwrap();
+        set(&mut state.info, path, b"two", 100).unwrap();
         assert_eq!(read(&state, "my/key").as_deref(), Some(&b"two"[..]));
         assert_eq!(read(&state, "filter_state/wasm.my/key").as_deref(), Some(&b"two"[..]));
         assert_eq!(state.info.filter_state.len(), 1);
-        assert_eq!(set(&mut state.info, path, &vec![0; MAX_FILTER_STATE]), Err(Status::BadArgument));
+        assert_eq!(set(&mut state.info, path, &[0; 100], 100), Err(Status::BadArgument));
     }
 }

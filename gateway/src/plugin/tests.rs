@@ -62,6 +62,7 @@ fn config(code: Bytes) -> PluginConfig {
         configuration: Vec::new(),
         environment: Vec::new(),
         limits: Limits::default(),
+        host_limits: HostLimits::default(),
         failure_policy: FailurePolicy::Closed,
         restart: RestartBackoff::default(),
         stop_iteration_on_headers: false,

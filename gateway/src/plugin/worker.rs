@@ -230,6 +230,13 @@ impl Running {
     pub(super) fn has_failed(&self) -> bool {
         self.failed.get()
     }
+
+    /// A callback of a stream that began then is over.
+    #[inline]
+    pub(super) fn took(&self, began: Instant) {
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.metrics.chunk(self.worker).record(wasm::CALLBACK_US, micros);
+    }
 }
 
 /// The guest may say goodbye, as in Envoy.

@@ -56,7 +56,7 @@ pub(super) fn no_chain(worker: &Worker, listener: &Listener, remote: SocketAddr,
     };
     let mut info = StreamInfo::new(Rc::new(connection), Version::Http11);
     info.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
-    info.details = "filter_chain_not_found".into();
+    info.details = Some("filter_chain_not_found".into());
     info.end = Some(Instant::now());
     write(worker, &listener.access_logs, &FormatCx::new(&info));
 }

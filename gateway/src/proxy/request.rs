@@ -69,7 +69,7 @@ pub(super) fn answer_malformed(
     let mut info = StreamInfo::new(Rc::clone(&cx.info), Version::Http11);
     let (flags, reply) = cause.reply();
     info.flags.insert(flags);
-    info.details = reply.details.clone();
+    info.details = Some(reply.details.clone());
     let too_large = reply.status == 431;
     let reply = match &serving.manager().local_replies {
         Some(configured) => configured.rewrite(reply, None, &mut info, false),
@@ -281,7 +281,7 @@ impl Request {
         // What requests and responses are made of; framing and TLS come on top on the wire.
         metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes);
         metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, info.response_header_bytes + info.bytes_sent);
-        match &*info.details {
+        match info.details.as_deref().unwrap_or_default() {
             "request_payload_too_large" => {
                 metrics.inc(http::DOWNSTREAM_RQ_TOO_LARGE);
                 self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
@@ -338,7 +338,7 @@ impl Request {
     fn fail(&mut self, flags: ResponseFlags, reply: LocalReply, down: &mut Downstream<'_>) {
         self.stream.edit().info.flags.insert(flags);
         if self.head_sent {
-            self.stream.edit().info.details = reply.details.replace("before_response", "after_response").into();
+            self.stream.edit().info.details = Some(reply.details.replace("before_response", "after_response").into());
             self.cut(down);
         } else {
             self.chain.respond(Box::new(reply));
@@ -354,7 +354,7 @@ impl Request {
         let body = {
             let mut state = self.stream.edit();
             let state = &mut *state;
-            state.info.details = reply.details.clone();
+            state.info.details = Some(reply.details.clone());
             let grpc = response::is_grpc(&state.request);
             if let Some(matched) = matched(self.routes.as_deref(), self.route)
                 && matches!(matched.route.action, Action::Forward(_))
@@ -402,7 +402,7 @@ impl Request {
         } else {
             state.info.flags.insert(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
         }
-        state.info.details = "downstream_remote_disconnect".into();
+        state.info.details = Some("downstream_remote_disconnect".into());
         drop(state);
         if matches!(error, DownstreamError::Reset) {
             self.metrics().inc(http::DOWNSTREAM_RQ_RX_RESET);

@@ -422,7 +422,7 @@ impl Router {
             let state = &mut *state;
             state.info.upstream_rx_first = Some(now);
             state.info.status = head.status;
-            state.info.details = Details::Borrowed("via_upstream");
+            state.info.details = Some(Details::Borrowed("via_upstream"));
             if self.envoy_headers
                 && let Some(complete) = state.info.request_complete
             {

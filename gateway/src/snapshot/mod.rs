@@ -19,7 +19,6 @@ pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
-mod unused;
 pub mod update;
 mod wanted;
 
@@ -29,4 +28,4 @@ pub use publisher::{Publisher, PublisherSettings};
 pub use refresh::WatchedFile;
 pub use snapshot::{RouteConfig, Snapshot};
 pub use store::SnapshotStore;
-pub use update::{Reference, Rejected, Report, STATIC, Update, Warning};
+pub use update::{Reference, Rejected, Report, STATIC, Update};

@@ -88,7 +88,7 @@ pub struct StreamInfo {
     /// What went wrong.
     pub flags: ResponseFlags,
     /// Why the response came to be, such as `via_upstream` or `route_not_found`; empty until known.
-    pub details: Details,
+    pub details: Option<Details>,
     /// Status sent downstream; 0 if none was.
     pub status: u16,
     /// Name of the route; empty if it has none.
@@ -145,7 +145,7 @@ impl StreamInfo {
             start_wall: SystemTime::now(),
             protocol,
             flags: ResponseFlags::NONE,
-            details: Details::Borrowed(""),
+            details: None,
             status: 0,
             route: None,
             virtual_host: None,

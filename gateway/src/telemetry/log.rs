@@ -1,9 +1,13 @@
 //! The gateway's own log, to the standard error stream: Envoy's levels, as text or as one JSON object per line.
 
+mod writer;
+
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{Event, Subscriber};
@@ -14,6 +18,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
+
+use super::metrics::Scope;
+use super::metrics::names::Weir;
+use writer::Lines;
 
 /// How much is logged (`--log-level`, `/logging?level=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,24 +120,45 @@ impl FromStr for LineFormat {
 pub struct LogControl {
     level: Arc<AtomicU8>,
     filter: Option<reload::Handle<LevelFilter, Registry>>,
+    lines: Option<Lines>,
 }
 
-/// Starts the log of the process. If it has one already (a test starts several gateways), that one stays, and the
-/// returned control only remembers a level.
-pub fn start(level: Level, format: LineFormat) -> LogControl {
+/// Starts the log of the process, which a thread of its own writes. If the process has a log already (a test starts
+/// several gateways), that one stays, and the returned control only remembers a level.
+///
+/// # Errors
+/// No thread, or no standard error stream.
+pub fn start(level: Level, format: LineFormat) -> io::Result<LogControl> {
     let (filter, handle) = reload::Layer::new(level.filter());
-    let lines = match format {
-        LineFormat::Text => output::layer().event_format(TextLine).with_writer(std::io::stderr).boxed(),
-        LineFormat::Json => output::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+    let lines = Lines::to_stderr()?;
+    let writer = lines.clone();
+    let layer = match format {
+        LineFormat::Text => output::layer().event_format(TextLine).with_writer(move || writer.clone()).boxed(),
+        LineFormat::Json => output::layer().json().flatten_event(true).with_writer(move || writer.clone()).boxed(),
     };
-    let started = tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok();
-    LogControl { level: Arc::new(AtomicU8::new(level as u8)), filter: started.then_some(handle) }
+    let started = tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok();
+    let (filter, lines) = started.then_some((handle, lines)).unzip();
+    Ok(LogControl { level: Arc::new(AtomicU8::new(level as u8)), filter, lines })
 }
 
 impl LogControl {
     /// A control of no log: for a gateway that runs inside another program.
     pub fn detached() -> Self {
-        Self { level: Arc::new(AtomicU8::new(Level::Info as u8)), filter: None }
+        Self { level: Arc::new(AtomicU8::new(Level::Info as u8)), filter: None, lines: None }
+    }
+
+    /// Where lines are counted that find no room (`log_lines_dropped`).
+    pub fn count_in(&self, scope: Scope<Weir>) {
+        if let Some(lines) = &self.lines {
+            lines.count_in(scope);
+        }
+    }
+
+    /// Waits until all that was logged is written, at most that long.
+    pub fn flush(&self, limit: Duration) {
+        if let Some(lines) = &self.lines {
+            lines.flush(limit);
+        }
     }
 
     /// The level as it stands.
@@ -192,11 +221,11 @@ mod tests {
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

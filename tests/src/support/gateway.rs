@@ -27,6 +27,7 @@ pub struct Launch {
     environment: Vec<(String, String)>,
     concurrency: usize,
     descriptors: Option<u32>,
+    log_is_read: bool,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -61,6 +62,7 @@ impl Launch {
             environment: Vec::new(),
             concurrency: 1,
             descriptors: None,
+            log_is_read: true,
         }
     }
 
@@ -96,6 +98,13 @@ impl Launch {
     #[must_use]
     pub fn descriptors(mut self, limit: u32) -> Self {
         self.descriptors = Some(limit);
+        self
+    }
+
+    /// Nobody reads what it prints on stderr.
+    #[must_use]
+    pub fn log_unread(mut self) -> Self {
+        self.log_is_read = false;
         self
     }
 
@@ -160,7 +169,7 @@ impl Launch {
         command.arg("-c").arg(file).arg("--admin-address-path").arg(folder.join("admin-address"));
         command.args(["--concurrency", &self.concurrency.to_string()]).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Process::spawn(command.current_dir(folder))
+        Process::spawn(command.current_dir(folder), self.log_is_read)
     }
 }
 
@@ -217,6 +226,21 @@ impl Gateway {
         eventually(&format!("it prints {text:?}"), async || self.output().contains(text)).await;
     }
 
+    /// Seconds of processor time that it has used.
+    pub fn processor_time(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // utime and stime, in hundredths.
+        fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+    }
+
+    /// Kilobytes of memory: `VmRSS` for now, `VmHWM` for the most there ever was.
+    pub fn memory_kb(&self, which: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.process.signal(libc::SIGTERM);
@@ -268,11 +292,13 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(command: &mut Command) -> Self {
+    fn spawn(command: &mut Command, log_is_read: bool) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take().unwrap(), &output);
-        collect(child.stderr.take().unwrap(), &output);
+        if log_is_read {
+            collect(child.stderr.take().unwrap(), &output);
+        }
         Self { child, output }
     }
 

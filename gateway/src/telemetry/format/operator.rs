@@ -260,7 +260,7 @@ impl Operator {
                 write_flags(cx, *long, out);
                 true
             }
-            Self::Details { keep_spaces } => write_details(&cx.info.details, *keep_spaces, out),
+            Self::Details { keep_spaces } => write_details(cx.info.details.as_deref(), *keep_spaces, out),
             Self::LocalReplyBody(cut) => append(Some(cx.local_reply_body), *cut, out),
             Self::QueryParam { name, cut } => append(query_param(cx, name), *cut, out),
             Self::Path { query, original, cut } => append(path_of(cx, *query, *original), *cut, out),
@@ -393,10 +393,12 @@ fn write_flags(cx: &FormatCx<'_>, long: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn write_details(details: &str, keep_spaces: bool, out: &mut Vec<u8>) -> bool {
+/// A guest may give empty details, which are written as such.
+fn write_details(details: Option<&str>, keep_spaces: bool, out: &mut Vec<u8>) -> bool {
+    let Some(details) = details else { return false };
     let space = |b: u8| !keep_spaces && matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     out.extend(details.bytes().map(|b| if space(b) { b'_' } else { b }));
-    !details.is_empty()
+    true
 }
 
 fn query_param<'a>(cx: &FormatCx<'a>, name: &str) -> Option<&'a [u8]> {

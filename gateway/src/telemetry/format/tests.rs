@@ -55,7 +55,7 @@ fn info(tls: bool) -> StreamInfo {
     info.status = 503;
     info.flags.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
     info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
-    info.details = "via upstream".into();
+    info.details = Some("via upstream".into());
     info.end = Some(info.start + Duration::from_micros(12_345));
     info.upstream_rx_first = Some(info.start + Duration::from_millis(5));
     info.attempts = 1;

@@ -12,7 +12,7 @@ use weir_xds::pb::wasm::plugin_config::Vm;
 use weir_xds::pb::wasm::{FailurePolicy as PbFailurePolicy, PluginConfig as PbPluginConfig, VmConfig};
 
 use super::FilterConfig;
-use crate::plugin::{FailurePolicy, Limits, PluginConfig, Plugins, RestartBackoff};
+use crate::plugin::{FailurePolicy, HostLimits, Limits, PluginConfig, Plugins, RestartBackoff};
 use crate::snapshot::Problems;
 
 /// Largest module in bytes, as the sandbox has it.
@@ -45,7 +45,7 @@ fn compile_plugin(proto: &PbPluginConfig, problems: &mut Problems) -> Option<(Pl
     let mut inner = Problems::new();
     let code = code(vm, &mut inner);
     let vm_configuration = configuration(vm.configuration.as_ref(), "configuration", &mut inner);
-    let (environment, limits) = environment(vm, &mut inner);
+    let (environment, limits, host_limits) = environment(vm, &mut inner);
     if vm.allow_precompiled {
         inner.push("allow_precompiled", "precompiled code is not accepted: nothing could verify what it does");
     }
@@ -91,6 +91,7 @@ fn compile_plugin(proto: &PbPluginConfig, problems: &mut Problems) -> Option<(Pl
         configuration: configuration?,
         environment,
         limits,
+        host_limits,
         failure_policy,
         restart,
         stop_iteration_on_headers: proto.allow_on_headers_stop_iteration.is_some_and(|b| b.value),
@@ -197,10 +198,10 @@ fn restart(proto: &PbPluginConfig, problems: &mut Problems) -> RestartBackoff {
 }
 
 /// What the guest sees, and the limits, which come by names that it does not see.
-fn environment(vm: &VmConfig, problems: &mut Problems) -> (Vec<(String, String)>, Limits) {
-    let mut limits = Limits::default();
+fn environment(vm: &VmConfig, problems: &mut Problems) -> (Vec<(String, String)>, Limits, HostLimits) {
+    let (mut limits, mut host_limits) = (Limits::default(), HostLimits::default());
     let mut seen: Vec<(String, String)> = Vec::new();
-    let Some(proto) = &vm.environment_variables else { return (seen, limits) };
+    let Some(proto) = &vm.environment_variables else { return (seen, limits, host_limits) };
     for (at, name) in proto.host_env_keys.iter().enumerate() {
         if name.starts_with("WEIR_") || proto.key_values.contains_key(name) || seen.iter().any(|(n, _)| n == name) {
             let reason = format!("{name} is given twice, or is a name of the gateway's own");
@@ -214,7 +215,7 @@ fn environment(vm: &VmConfig, problems: &mut Problems) -> (Vec<(String, String)>
     for (name, value) in names {
         let path = || format!("environment_variables.key_values[{name:?}]");
         if name.starts_with("WEIR_") {
-            if let Err(reason) = set_limit(&mut limits, name, value) {
+            if let Err(reason) = set_limit(&mut limits, &mut host_limits, name, value) {
                 problems.push(path(), reason);
             }
         } else if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -223,25 +224,31 @@ fn environment(vm: &VmConfig, problems: &mut Problems) -> (Vec<(String, String)>
             seen.push((name.clone(), value.clone()));
         }
     }
-    (seen, limits)
+    (seen, limits, host_limits)
 }
 
-fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), String> {
+fn set_limit(limits: &mut Limits, host: &mut HostLimits, name: &str, value: &str) -> Result<(), String> {
     match name {
         "WEIR_ISOLATION" if value == "shared" => {}
         "WEIR_ISOLATION" => return Err(format!("isolation {value:?} is not supported, only `shared` is")),
         "WEIR_MEMORY_LIMIT" => limits.memory_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_CALLBACK_TIMEOUT" => limits.callback_cpu = time(value).ok_or_else(|| wants(TIME))?,
         "WEIR_START_TIMEOUT" => limits.start_cpu = time(value).ok_or_else(|| wants(TIME))?,
-        "WEIR_TABLE_LIMIT" => limits.table_elements = bytes(value).ok_or_else(|| wants("a number above 0"))?,
+        "WEIR_TABLE_LIMIT" => limits.table_elements = bytes(value).ok_or_else(|| wants(NUMBER))?,
+        "WEIR_BODY_LIMIT" => host.body_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
+        "WEIR_FILTER_STATE_LIMIT" => host.filter_state_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
+        "WEIR_LOCAL_REPLY_LIMIT" => host.local_reply_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
+        "WEIR_LOG_LINES_PER_SECOND" => host.log_lines_per_second = bytes(value).ok_or_else(|| wants(NUMBER))?,
         "WEIR_LOG_MESSAGE_LIMIT" => limits.log_message_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         _ => return Err(format!("{name} is not known; known are {LIMITS}")),
     }
     Ok(())
 }
 
-const LIMITS: &str = "WEIR_CALLBACK_TIMEOUT, WEIR_ISOLATION, WEIR_LOG_MESSAGE_LIMIT, WEIR_MEMORY_LIMIT, \
+const LIMITS: &str = "WEIR_BODY_LIMIT, WEIR_CALLBACK_TIMEOUT, WEIR_FILTER_STATE_LIMIT, WEIR_ISOLATION, \
+                      WEIR_LOCAL_REPLY_LIMIT, WEIR_LOG_LINES_PER_SECOND, WEIR_LOG_MESSAGE_LIMIT, WEIR_MEMORY_LIMIT, \
                       WEIR_START_TIMEOUT and WEIR_TABLE_LIMIT";
+const NUMBER: &str = "a number above 0";
 const BYTES: &str = "bytes, such as 67108864, 512KiB or 64MiB";
 const TIME: &str = "a time, such as 20ms or 1s";
 

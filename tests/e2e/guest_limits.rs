@@ -1,0 +1,184 @@
+//! What a guest or a client can make the gateway hold: each limit is broken here, and counted.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use weir_tests::{Bootstrap, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, typed};
+
+/// A guest that has one callback, in WebAssembly's text form; `:method` lies at 100, `metadata` at 120.
+fn guest(folder: &Path, callback: &str) -> Value {
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_set_buffer_bytes" (func $set_buffer (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1600 1600)
+            (data (i32.const 120) "metadata")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 4096)
+            (func (export "proxy_on_context_create") (param i32 i32))
+            {callback})"#
+    );
+    let file = folder.join("guest.wasm");
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    json!({"vm_id": "guest", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": file}}})
+}
+
+fn on_request(body: &str) -> String {
+    format!(r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {body})"#)
+}
+
+fn filter(vm: Value, limits: Value) -> Hcm {
+    let mut config = json!({"name": "guest", "vm_config": vm});
+    config["vm_config"]["environment_variables"] = json!({"key_values": limits});
+    Hcm::new().filter("guest", typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": config})))
+}
+
+/// Answers by itself, with so many bytes.
+fn replying(bytes: usize) -> String {
+    on_request(&format!(
+        "(drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const {bytes})
+                            (i32.const 0) (i32.const 0) (i32.const -1))) i32.const 1"
+    ))
+}
+
+#[tokio::test]
+async fn an_answer_of_a_guest_has_a_limit() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, limits, status) in [
+        (1 << 20, json!({}), 200),
+        ((1 << 20) + 1, json!({}), 500),
+        (100 << 20, json!({}), 500),
+        (100, json!({"WEIR_LOCAL_REPLY_LIMIT": "100"}), 200),
+        (101, json!({"WEIR_LOCAL_REPLY_LIMIT": "100"}), 500),
+        (2 << 20, json!({"WEIR_LOCAL_REPLY_LIMIT": "2MiB"}), 200),
+    ] {
+        let hcm = filter(guest(folder.path(), &replying(bytes)), limits);
+        let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+        let answer = weir_tests::get(gateway.address(), "/").await.unwrap();
+        assert_eq!(answer.status, status, "{bytes}");
+        assert_eq!(answer.body.len(), if status == 200 { bytes } else { 0 });
+        let counted = gateway.stat("wasm.guest.local_reply_limit_exceeded").await;
+        assert_eq!(counted, Some(u64::from(status == 500)), "{bytes}");
+    }
+    assert_eq!(upstream.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_guest_writes_to_a_body_has_a_limit() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    // Appends 600 bytes for each piece; the second time they would be too many.
+    let append = r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+        (drop (call $set_buffer (i32.const 0) (i32.const 0x7fffffff) (i32.const 0) (i32.const 8192) (i32.const 600)))
+        (drop (call $set_buffer (i32.const 0) (i32.const 0x7fffffff) (i32.const 0) (i32.const 8192) (i32.const 600)))
+        i32.const 0)"#;
+    let hcm = filter(guest(folder.path(), append), json!({"WEIR_BODY_LIMIT": "1000"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let mut client = Client::connect(gateway.address()).await;
+
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    gateway.stat_becomes("wasm.guest.body_limit_exceeded", 1).await;
+    client.send("0\r\n\r\n").await;
+
+    assert_eq!(client.response().await.status, 200);
+    // 5 and 600 of the first piece, 600 more at the end of the body.
+    assert_eq!(upstream.last().body.len(), 1205);
+}
+
+#[tokio::test]
+async fn filter_state_of_guests_has_a_limit() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let set = "(drop (call $set_property (i32.const 120) (i32.const 8) (i32.const 8192) (i32.const 900)))
+               (drop (call $set_property (i32.const 120) (i32.const 4) (i32.const 8192) (i32.const 900))) i32.const 0";
+    let hcm = filter(guest(folder.path(), &on_request(set)), json!({"WEIR_FILTER_STATE_LIMIT": "1000"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+
+    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+
+    assert_eq!(gateway.stat("wasm.guest.filter_state_limit_exceeded").await, Some(1));
+}
+
+#[tokio::test]
+async fn log_lines_of_guests_have_a_limit() {
+    let upstream = Upstream::start().await;
+    let vm = json!({"vm_config": {"environment_variables": {"key_values": {"WEIR_LOG_LINES_PER_SECOND": "10"}}}});
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new().wasm_with("chaos", "", vm), upstream.address)).await;
+    let mut client = Client::connect(gateway.address()).await;
+
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nx-chaos: log\r\n\r\n").await;
+
+    assert_eq!(client.response().await.status, 200);
+    // Of 1000 lines, ten in each of the few seconds that they may take.
+    let dropped = gateway.stat("wasm.chaos.log_lines_dropped").await.unwrap();
+    assert!((900..=990).contains(&dropped), "{dropped}");
+    gateway.prints("chaos: line 9").await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    // NULs, which are written as five characters each.
+    let logging = on_request("(drop (call $log (i32.const 2) (i32.const 8192) (i32.const 8000))) i32.const 0");
+    let bootstrap = Bootstrap::serving(filter(guest(folder.path(), &logging), json!({})), upstream.address);
+    let gateway = Launch::new(Kind::Weir, bootstrap).log_unread().start().await;
+    let mut client = Client::connect(gateway.address()).await;
+
+    for _ in 0..200 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+
+    assert!(gateway.stat("weir.log_lines_dropped").await.unwrap() > 0);
+    gateway.terminate();
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_is_cut_as_it_is_written() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let logging = on_request("(drop (call $log (i32.const 2) (i32.const 8192) (i32.const 8000))) i32.const 0");
+    let hcm = filter(guest(folder.path(), &logging), json!({"WEIR_LOG_MESSAGE_LIMIT": "1000"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+
+    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+
+    gateway.prints("\\u{0}...").await;
+    let longest = gateway.output().lines().map(str::len).max().unwrap();
+    assert!(longest < 1200, "{longest}");
+}
+
+#[tokio::test]
+async fn a_body_of_single_bytes_costs_little_more_than_its_bytes() {
+    let upstream = Upstream::start().await;
+    let buffer = json!({"max_request_bytes": 1 << 20});
+    let hcm = Hcm::new().filter("buffer", typed("envoy.extensions.filters.http.buffer.v3.Buffer", buffer));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let before = gateway.memory_kb("VmHWM");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut client = TcpStream::connect(gateway.address()).await.unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        for _ in 0..200 {
+            client.write_all("1\r\na\r\n".repeat(1000).as_bytes()).await.unwrap();
+        }
+        held.push(client);
+    }
+    for client in &mut held {
+        client.write_all(b"0\r\n\r\n").await.unwrap();
+    }
+    eventually("the bodies are at the upstream", async || {
+        upstream.seen().iter().filter(|seen| seen.body.len() == 200_000).count() == 4
+    })
+    .await;
+
+    let more = gateway.memory_kb("VmHWM") - before;
+    // A piece of its own for each byte would be 33 MB.
+    assert!(more < 12_000, "{more} kB for 0.8 MB");
+}
