@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -24,6 +24,7 @@ struct Inner {
     draining: AtomicBool,
     not_ready: Mutex<BTreeMap<String, String>>,
     listening: Mutex<BTreeMap<String, Listening>>,
+    waiting_listeners: AtomicUsize,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -93,6 +94,7 @@ impl Control {
             draining: AtomicBool::new(false),
             not_ready: Mutex::new(BTreeMap::from([("start".to_owned(), "the gateway is starting".to_owned())])),
             listening: Mutex::default(),
+            waiting_listeners: AtomicUsize::new(0),
             commands,
         };
         (Self(Arc::new(inner)), asked)
@@ -157,6 +159,16 @@ impl Control {
     /// Listeners that are bound, by name.
     pub fn listening(&self) -> Vec<(String, Listening)> {
         lock(&self.0.listening).iter().map(|(name, listening)| (name.clone(), listening.clone())).collect()
+    }
+
+    /// How many listeners wait for something, or could not be bound.
+    pub fn waiting_listeners(&self) -> usize {
+        self.0.waiting_listeners.load(Ordering::Relaxed)
+    }
+
+    /// So many wait now.
+    pub fn set_waiting_listeners(&self, count: usize) {
+        self.0.waiting_listeners.store(count, Ordering::Relaxed);
     }
 
     /// A listener was bound, or closed.

@@ -81,6 +81,21 @@ async fn one_that_moves_is_there_all_the_time_and_connections_go_on() {
 }
 
 #[tokio::test]
+async fn one_that_is_new_and_must_wait_does_not_make_the_gateway_unready() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, routes) = (folder.path().join("listeners.json"), folder.path().join("routes.json"));
+    let gateway = serving(&file, answering("old")).await;
+    let any = ([127, 0, 0, 1], 0).into();
+    let mut new = listener(any, routed_by(&routes));
+    new["name"] = "new".into();
+    replace(&file, json!([listener(gateway.address(), answering("old")), new]));
+    gateway.prints("waits for route configuration routes").await;
+    gateway.stat_becomes("listener_manager.total_listeners_warming", 1).await;
+    assert_eq!(gateway.admin("/ready").await.status, 200);
+    assert_eq!(says(gateway.address()).await, "old");
+}
+
+#[tokio::test]
 async fn one_that_must_wait_for_its_routes_stays_as_it_was_until_they_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let (file, routes) = (folder.path().join("listeners.json"), folder.path().join("routes.json"));

@@ -81,9 +81,7 @@ fn refresh(admin: &Parts) {
         scope.set(gauge, level);
     }
     let listeners = admin.registry.scope(ListenerManager, "");
-    // Those that were stopped for good do not wait for anything.
-    let waiting = control.not_ready().iter().filter(|(what, _)| what.starts_with("listener ")).count();
-    listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, waiting as u64);
+    listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, control.waiting_listeners() as u64);
     listeners.set(listener_manager::WORKERS_STARTED, u64::from(!control.is_starting()));
     snapshot.clusters.iter().for_each(|cluster| cluster.publish_gauges());
 }

@@ -43,6 +43,9 @@ pub(super) struct Listeners {
     warming: HashMap<Arc<str>, Instant>,
     /// Those that could not be bound.
     failed: HashMap<Arc<str>, Failed>,
+    /// All of them have been bound once. From then on the gateway is ready, as Envoy is: what comes later and cannot listen
+    /// yet must not take away from clients what serves.
+    settled: bool,
     /// Those that were stopped for good stay closed, whatever the next snapshot says.
     stopped: Option<Stopped>,
 }
@@ -98,7 +101,7 @@ impl Listeners {
         }
         self.warming.retain(|name, _| names.contains(name));
         self.failed.retain(|name, _| names.contains(name));
-        let (mut again, mut opened, mut ready) = (None, Vec::new(), Vec::new());
+        let (mut again, mut opened, mut ready, mut waiting) = (None, Vec::new(), Vec::new(), 0);
         for listener in &newest {
             if self.stopped.is_some_and(|which| which.concerns(listener)) {
                 continue;
@@ -109,10 +112,11 @@ impl Listeners {
                 self.failed.remove(&listener.name);
                 continue;
             }
-            let has_former = bound.is_some();
+            let keeps_from_ready = bound.is_none() && !self.settled;
             let look_at = match self.warm(listener, publisher) {
                 Warm::Wait(until, missing) => {
-                    if !has_former {
+                    waiting += 1;
+                    if keeps_from_ready {
                         control.block(blocker(&listener.name), format!("waits for {missing}"));
                     }
                     until
@@ -123,7 +127,10 @@ impl Listeners {
                     None
                 }
                 Warm::Ready => match self.pause_of(listener) {
-                    Some(until) => Some(until),
+                    Some(until) => {
+                        waiting += 1;
+                        Some(until)
+                    }
                     None => match open_all(listener, workers.count()) {
                         Ok(sockets) => {
                             self.failed.remove(&listener.name);
@@ -132,8 +139,8 @@ impl Listeners {
                             None
                         }
                         Err(error) => {
-                            // With a former version still serving, the gateway as a whole is as ready as it was.
-                            if !has_former {
+                            waiting += 1;
+                            if keeps_from_ready {
                                 control.block(blocker(&listener.name), error.to_string());
                             }
                             let (is_first, again) = self.fail(listener);
@@ -148,6 +155,8 @@ impl Listeners {
             };
             again = [again, look_at].into_iter().flatten().min();
         }
+        control.set_waiting_listeners(waiting);
+        self.settled |= waiting == 0 && !control.is_starting();
         publisher.promote(&ready);
         self.begin(opened, workers, control);
         self.bound.retain(|name, bound| {
@@ -220,7 +229,10 @@ impl Listeners {
             return Warm::Ready;
         }
         let missing = awaited.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let since = *self.warming.entry(Arc::clone(&listener.name)).or_insert_with(Instant::now);
+        let since = *self.warming.entry(Arc::clone(&listener.name)).or_insert_with(|| {
+            tracing::info!(listener = &*listener.name, "waits for {missing}");
+            Instant::now()
+        });
         let until = listener.warming_timeout.and_then(|limit| since.checked_add(limit));
         if until.is_some_and(|until| until <= Instant::now()) {
             tracing::warn!(listener = &*listener.name, "listens without {missing}, which did not come in time");
