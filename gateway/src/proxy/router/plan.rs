@@ -9,7 +9,7 @@ use crate::filter::Stream;
 use crate::route::{Forward, Matched, RetryPolicy};
 use crate::snapshot::compile::filter::PerRoute;
 
-/// What [`Router::start`] learns while it finishes the head.
+/// What [`Router::start`](super::Router::start) learns while it finishes the head.
 pub(super) struct Plan {
     /// If this request may be tried again.
     pub(super) retry: Option<Arc<RetryPolicy>>,
