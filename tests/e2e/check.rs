@@ -158,6 +158,61 @@ async fn a_filter_that_is_disabled_need_not_be_supported() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_absent_is_told_with_the_field_that_names_it() {
+    let source = json!({"path_config_source": {"path": "/nowhere/rds.yaml"}});
+    let rds = json!({"route_config": null, "rds": {"route_config_name": "r", "config_source": source}});
+    let listener = |hcm: Hcm| serde_json::to_string_pretty(&Bootstrap::new().listener("main", hcm).0).unwrap();
+    let text = listener(Hcm::new().set(rds));
+    let (code, output) = check(&text);
+    let place = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.rds.config_source.path_config_source.path";
+    let told =
+        format!("bootstrap.yaml:{}: {place}: /nowhere/rds.yaml: cannot be read", line_of(&text, "/nowhere/rds.yaml"));
+    assert!(code == Some(1) && output.contains(&told), "{output}");
+
+    let lds = json!({"dynamic_resources": {"lds_config": {"path_config_source": {"path": "/nowhere/lds.yaml"}}}});
+    let (code, output) = check(&Bootstrap::new().set(lds).0.to_string());
+    let told = "bootstrap.yaml:1: dynamic_resources.lds_config: /nowhere/lds.yaml: cannot be read";
+    assert!(code == Some(1) && output.contains(told), "{output}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rds.yaml");
+    std::fs::write(&file, "resources: []\n").unwrap();
+    let source = json!({"path_config_source": {"path": file}});
+    let rds = json!({"route_config": null, "rds": {"route_config_name": "r", "config_source": source}});
+    let (code, output) = check(&listener(Hcm::new().set(rds)));
+    assert!(code == Some(1) && output.contains("no route configuration named \"r\""), "{output}");
+    assert!(output.contains(place), "{output}");
+}
+
+#[tokio::test]
+async fn settings_of_a_filter_that_nobody_has_are_warned_of() {
+    let off = weir_tests::typed("envoy.config.route.v3.FilterConfig", json!({"disabled": true}));
+    let host = json!({"name": "all", "domains": ["*"], "typed_per_filter_config": {"no.such.filter": off},
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]});
+    let text = Bootstrap::new().listener("main", Hcm::new().virtual_hosts(json!([host]))).0;
+    let (code, output) = check(&serde_json::to_string_pretty(&text).unwrap());
+    assert_eq!(code, Some(0), "{output}");
+    let told =
+        "route_config.virtual_hosts[0].typed_per_filter_config[\"no.such.filter\"]: warning: no filter of that name";
+    assert!(output.contains(told), "{output}");
+    let gateway = Gateway::weir(Bootstrap(text)).await;
+    gateway.prints("no.such.filter").await;
+
+    // One that is there, and one that is left out, are no reason to warn; enabling one that is left out is.
+    let cors = weir_tests::typed("envoy.extensions.filters.http.cors.v3.Cors", json!({}));
+    let on = weir_tests::typed("envoy.config.route.v3.FilterConfig", json!({"config": {}}));
+    for (said, warned) in [(off, false), (on, true)] {
+        let host = json!({"name": "all", "domains": ["*"], "typed_per_filter_config": {"cors": said},
+            "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]});
+        let mut hcm = Hcm::new().virtual_hosts(json!([host]));
+        let filters = hcm.0["http_filters"].as_array_mut().unwrap();
+        filters.insert(0, json!({"name": "cors", "disabled": true, "typed_config": cors}));
+        let (code, output) = check(&Bootstrap::new().listener("main", hcm).0.to_string());
+        assert_eq!((code, output.contains("warning")), (Some(0), warned), "{output}");
+    }
+}
+
+#[tokio::test]
 async fn run_refuses_what_check_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bootstrap.yaml");

@@ -61,9 +61,13 @@ impl Check {
 
 /// Prints what is wrong with one bootstrap, or what it holds; the number of problems.
 fn report(config: &Config) -> usize {
-    let (findings, summary) = check(config);
+    let Checked { findings, warnings, summary } = check(config);
     for finding in &findings {
         println!("{finding}");
+    }
+    for Finding { file, problem, .. } in &warnings {
+        let at = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+        println!("{file}{at}: {}: warning: {}", problem.path, problem.reason);
     }
     if findings.is_empty() {
         println!("{}: OK: {summary}", config.name);
@@ -71,8 +75,17 @@ fn report(config: &Config) -> usize {
     findings.len()
 }
 
+/// What is found in a configuration.
+pub(super) struct Checked {
+    /// What is wrong.
+    pub(super) findings: Vec<Finding>,
+    /// What is right and most likely not meant.
+    warnings: Vec<Finding>,
+    summary: Summary,
+}
+
 /// Loads everything as a start would, into a store that nobody serves from.
-pub(super) fn check(config: &Config) -> (Vec<Finding>, Summary) {
+pub(super) fn check(config: &Config) -> Checked {
     let bootstrap = config.bootstrap();
     let registry = Registry::new(1);
     let node = node(&bootstrap, None, None);
@@ -86,7 +99,7 @@ pub(super) fn check(config: &Config) -> (Vec<Finding>, Summary) {
     findings.extend_from_slice(sources.unready());
     // The bootstrap first, then its files.
     findings.sort_by_key(|f| (*f.file != *config.name, Arc::clone(&f.file), f.problem.line));
-    (findings, sources.summary().clone())
+    Checked { findings, warnings: sources.warnings().to_vec(), summary: sources.summary().clone() }
 }
 
 #[cfg(test)]
@@ -135,7 +148,7 @@ static_resources:
     outlier_detection: {}
 "#;
         let config = Config { name: "x.yaml".to_owned(), ..Config::inline(text.to_owned()) };
-        let (findings, _) = check(&config);
+        let findings = check(&config).findings;
         let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
         let place = "static_resources.listeners[0].filter_chains[0]";
         for part in [

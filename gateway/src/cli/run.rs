@@ -102,7 +102,7 @@ fn cores() -> usize {
 
 /// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
 fn refuse(config: &Config) -> ExitCode {
-    let (findings, _) = check::check(config);
+    let findings = check::check(config).findings;
     for finding in &findings {
         eprintln!("{finding}");
     }

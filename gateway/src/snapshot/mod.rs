@@ -19,6 +19,7 @@ pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod unused;
 pub mod update;
 mod wanted;
 
@@ -28,4 +29,4 @@ pub use publisher::{Publisher, PublisherSettings};
 pub use refresh::WatchedFile;
 pub use snapshot::{RouteConfig, Snapshot};
 pub use store::SnapshotStore;
-pub use update::{Reference, Rejected, Report, STATIC, Update};
+pub use update::{Reference, Rejected, Report, STATIC, Update, Warning};

@@ -64,6 +64,8 @@ pub struct Publisher {
     pub(super) retired_listeners: Vec<Arc<Listener>>,
     /// Former versions of listeners, in force until the new ones can take over.
     pub(super) former: BTreeMap<Arc<str>, CompiledListener>,
+    /// What was warned of, by source and path.
+    pub(super) warned: HashSet<(Arc<str>, String)>,
 }
 
 /// A cluster with what it names; the cluster itself is in the table.
@@ -107,6 +109,7 @@ impl Publisher {
             retired_listeners: Vec::new(),
             changes: 0,
             former: BTreeMap::new(),
+            warned: HashSet::new(),
         }
     }
 
@@ -143,6 +146,9 @@ impl Publisher {
         }
         changed.listeners |= self.promote_ready();
         changed.routes |= self.drop_unnamed(&mut report);
+        if changed.listeners || changed.routes {
+            self.warn_of_unused(&mut report);
+        }
         self.swap(&changed);
         self.conclude(started, &report, &changed);
         report
@@ -437,7 +443,7 @@ impl Publisher {
                 reasons.join("; ")
             );
         }
-        let Report { accepted, unchanged, removed, rejected } = report;
+        let Report { accepted, unchanged, removed, rejected, .. } = report;
         let rejected = rejected.len();
         if *accepted == 0 && *removed == 0 && rejected == 0 {
             tracing::debug!(target: "config", version, unchanged, "nothing changed");

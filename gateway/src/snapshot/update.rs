@@ -47,6 +47,17 @@ pub struct Report {
     pub removed: usize,
     /// Resources that were refused.
     pub rejected: Vec<Rejected>,
+    /// What was taken and has no effect.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that was taken, and is most likely not what its author means.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// Who sent it.
+    pub source: Arc<str>,
+    /// What, with its path from the top of the source's document.
+    pub problem: Problem,
 }
 
 /// A resource that another one names and that comes from a file (`path_config_source`).

@@ -1,12 +1,15 @@
 //! What a resource wants from files, also one that cannot be used: files that are wrong are told of all the same, and one
 //! that appears later may be what it waits for.
 
+use std::sync::Arc;
+
 use prost::Message;
 use weir_xds::{Kind, Resource, pb};
 
+use super::collection::Collection;
 use super::compile::cluster::eds_reference;
 use super::compile::listener::{named_routes, secrets};
-use super::{Problems, Reference, WatchedFile};
+use super::{Problems, Publisher, Reference, WatchedFile};
 
 /// What a refused resource wants.
 #[derive(Debug, Default)]
@@ -15,6 +18,24 @@ pub(super) struct Wanted {
     pub(super) references: Vec<Reference>,
     /// Files with content: certificates, keys, modules.
     pub(super) files: Vec<WatchedFile>,
+}
+
+impl Publisher {
+    /// Who names this file as a source of resources, and the path of the field that does, in that source.
+    pub fn place_of(&self, file: &str) -> Option<(Arc<str>, String)> {
+        place(&self.listeners, Kind::Listener, file).or_else(|| place(&self.clusters, Kind::Cluster, file))
+    }
+}
+
+fn place<T>(collection: &Collection<T>, kind: Kind, file: &str) -> Option<(Arc<str>, String)> {
+    collection.entries().find_map(|(_, entry)| {
+        let good = entry.good.iter().map(|good| (&good.bytes, &good.path));
+        let refused = entry.refused.iter().map(|refused| (&refused.resource.bytes, &refused.resource.path));
+        good.chain(refused).find_map(|(bytes, path)| {
+            let field = weir_xds::place_of_source(kind.message(), bytes, file)?;
+            Some((Arc::clone(&entry.source), format!("{path}.{field}")))
+        })
+    })
 }
 
 impl Wanted {

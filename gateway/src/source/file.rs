@@ -34,6 +34,11 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// What is wrong, without the file.
+    pub fn reason(&self) -> String {
+        self.problems().iter().map(|problem| problem.reason.clone()).collect::<Vec<_>>().join("; ")
+    }
+
     /// What is wrong, as problems of the file.
     pub fn problems(&self) -> Vec<Problem> {
         let whole = |reason: String| vec![Problem { path: String::new(), line: None, reason }];

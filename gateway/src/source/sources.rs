@@ -40,6 +40,8 @@ pub struct Sources {
     dangling: BTreeSet<Reference>,
     /// Files that were not right at the start, until they are.
     unready: Vec<Finding>,
+    /// What is right and most likely not meant, as far as it was found at the start.
+    warnings: Vec<Finding>,
     summary: Summary,
     /// Files in the state they had then, or before, have been read.
     read_at: SystemTime,
@@ -61,6 +63,7 @@ impl Sources {
             files: BTreeMap::new(),
             dangling: BTreeSet::new(),
             unready: Vec::new(),
+            warnings: Vec::new(),
             summary: Summary::default(),
             read_at: SystemTime::now(),
             watch: None,
@@ -93,6 +96,11 @@ impl Sources {
     /// What was wrong with files at the start and is not right yet.
     pub fn unready(&self) -> &[Finding] {
         &self.unready
+    }
+
+    /// What is right and most likely not meant, as far as it was found at the start.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
     }
 
     /// Waits until files have changed, and says which. To be followed by [`Sources::refresh`].
@@ -158,7 +166,7 @@ impl Sources {
             updates.extend(self.read_new(&references, publisher, findings));
         }
         let references = publisher.references();
-        self.report_dangling(&references, findings);
+        self.report_dangling(&references, publisher, findings);
         self.follow(publisher);
     }
 
@@ -192,6 +200,13 @@ impl Sources {
                 self.files.entry(key.clone()).or_default();
                 let problems = error.problems();
                 publisher.refuse(&source, key.0, problems.clone());
+                // One that is not there is the fault of what names it.
+                if is_fatal && let Some((namer, path)) = self.namer(key, publisher) {
+                    let reason = format!("{source}: {}", error.reason());
+                    let found = self.located(&namer, vec![Problem { path, line: None, reason }]);
+                    findings.extend(found.into_iter().map(|finding| Finding { is_fatal, ..finding }));
+                    return None;
+                }
                 let file = source;
                 findings.extend(problems.into_iter().map(|problem| Finding {
                     file: Arc::clone(&file),
@@ -201,6 +216,25 @@ impl Sources {
                 None
             }
         }
+    }
+
+    /// Who names a file, and the path of the field that does.
+    fn namer(&self, (kind, file): &FileKey, publisher: &Publisher) -> Option<(Arc<str>, String)> {
+        if self.roots.iter().any(|root| root.kind == *kind && root.path == *file) {
+            let field = if *kind == Kind::Cluster { "cds_config" } else { "lds_config" };
+            return Some((Arc::from(STATIC), format!("dynamic_resources.{field}")));
+        }
+        publisher.place_of(file.to_str()?)
+    }
+
+    /// Problems of a source as findings, with their lines.
+    fn located(&self, source: &Arc<str>, mut problems: Vec<Problem>) -> Vec<Finding> {
+        if **source == *STATIC {
+            return finding::in_bootstrap(&self.config_name, &self.config_text, problems);
+        }
+        file::locate(Path::new(&**source), &mut problems);
+        let all = problems.into_iter();
+        all.map(|problem| Finding { file: Arc::clone(source), problem, is_fatal: false }).collect()
     }
 
     /// Files that nothing names any more have nothing to say.
@@ -218,15 +252,20 @@ impl Sources {
     }
 
     /// A file can be right and still not have what is looked for in it.
-    fn report_dangling(&mut self, references: &[Reference], findings: &mut Vec<Finding>) {
+    fn report_dangling(&mut self, references: &[Reference], publisher: &Publisher, findings: &mut Vec<Finding>) {
         let leads_nowhere = |r: &&Reference| {
             let names = self.files.get(&(r.kind, r.path.clone())).and_then(Option::as_ref);
             names.is_some_and(|names| !names.contains(&r.name))
         };
         let dangling: BTreeSet<Reference> = references.iter().filter(leads_nowhere).cloned().collect();
         for reference in dangling.difference(&self.dangling) {
-            let reason =
+            let mut reason =
                 format!("has no {} named {:?}, which is looked for in it", reference.kind.word(), reference.name);
+            let namer = reference.path.to_str().and_then(|file| publisher.place_of(file));
+            if let Some((source, path)) = namer {
+                let place = self.located(&source, vec![Problem { path, line: None, reason: "named here".to_owned() }]);
+                reason.extend(place.iter().map(|place| format!(" ({place})")));
+            }
             tracing::warn!(file = %reference.path.display(), "{reason}");
             findings.push(Finding {
                 file: Arc::from(reference.path.display().to_string()),
@@ -237,16 +276,13 @@ impl Sources {
         self.dangling = dangling;
     }
 
-    fn rejections(&self, report: Report, findings: &mut Vec<Finding>) {
-        for mut rejected in report.rejected {
-            if *rejected.source == *STATIC {
-                findings.extend(finding::in_bootstrap(&self.config_name, &self.config_text, rejected.problems));
-                continue;
-            }
-            file::locate(Path::new(&*rejected.source), &mut rejected.problems);
-            let file = rejected.source;
-            let problems = rejected.problems.into_iter();
-            findings.extend(problems.map(|problem| Finding { file: Arc::clone(&file), problem, is_fatal: false }));
+    fn rejections(&mut self, report: Report, findings: &mut Vec<Finding>) {
+        for rejected in report.rejected {
+            findings.extend(self.located(&rejected.source, rejected.problems));
+        }
+        for warning in report.warnings {
+            let found = self.located(&warning.source, vec![warning.problem]);
+            self.warnings.extend(found.into_iter().map(|finding| Finding { is_fatal: false, ..finding }));
         }
     }
 

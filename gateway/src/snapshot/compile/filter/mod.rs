@@ -24,6 +24,8 @@ pub use per_route::{PerRoute, compile_per_route};
 #[derive(Debug)]
 pub struct HttpFilters {
     filters: Box<[NamedFilter]>,
+    /// Names of those that are left out, and whether a route could have enabled them.
+    left_out: Box<[(Box<str>, bool)]>,
 }
 
 /// A filter under the name by which routes speak of it.
@@ -59,6 +61,12 @@ impl HttpFilters {
         self.filters.iter()
     }
 
+    /// Whether there is a filter of that name, or at least none to miss if a route `disables` it.
+    pub fn knows(&self, name: &str, disables: bool) -> bool {
+        self.filters.iter().any(|filter| *filter.name == *name)
+            || self.left_out.iter().any(|(left_out, disabled)| **left_out == *name && (disables || !disabled))
+    }
+
     /// The plugins among them.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.filters.iter().filter_map(|filter| match &filter.config {
@@ -78,6 +86,7 @@ pub fn compile_http_filters(
     let before = problems.len();
     let mut filters: Vec<NamedFilter> = Vec::with_capacity(protos.len());
     let mut names: Vec<&str> = Vec::with_capacity(protos.len());
+    let mut left_out = Vec::new();
     let mut router = None;
     for (at, proto) in protos.iter().enumerate() {
         let path = format!("http_filters[{at}]");
@@ -95,19 +104,22 @@ pub fn compile_http_filters(
                 if proto.disabled {
                     inner.push("disabled", "the router cannot be disabled: it ends every chain");
                 }
+                // Routes may speak of it, though there is nothing to say.
+                left_out.push((proto.name.as_str().into(), false));
                 router = Some(at);
                 if at + 1 != protos.len() {
                     inner.push("", "the router must be the last filter");
                 }
             }
-            Compiled::LeftOut | Compiled::Nothing => {}
+            Compiled::LeftOut => left_out.push((proto.name.as_str().into(), proto.disabled)),
+            Compiled::Nothing => {}
         }
         problems.nest(&path, inner);
     }
     if router.is_none() && problems.len() == before {
         problems.push("http_filters", "the last filter must be envoy.filters.http.router");
     }
-    (problems.len() == before).then(|| HttpFilters { filters: filters.into() })
+    (problems.len() == before).then(|| HttpFilters { filters: filters.into(), left_out: left_out.into() })
 }
 
 enum Compiled {

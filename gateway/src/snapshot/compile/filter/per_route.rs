@@ -37,6 +37,11 @@ impl PerRoute {
         self.entries.is_empty()
     }
 
+    /// The filters it speaks of, and whether it only disables them.
+    pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.entries.iter().map(|entry| (&*entry.filter, entry.disabled))
+    }
+
     pub(super) fn of(&self, filter: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| *entry.filter == *filter)
     }
