@@ -5,7 +5,7 @@ use crate::known;
 use crate::normal::{Names, Outcome, own_address};
 use crate::setup::{Ports, Setup};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
@@ -49,26 +49,63 @@ pub(crate) async fn compare(setup: Setup, cases: Vec<Case>) {
 
 fn judge(case: &Case, envoy: &Outcome, weir: &Outcome, other: Kind) -> Option<String> {
     let allowed = if other == Kind::Weir { case.allowed } else { Allowed::Nothing };
-    let differs = envoy != weir;
-    let known = if other == Kind::Weir { known::reason(case.name) } else { None };
+    let differing = differing(envoy, weir);
+    let report = |what: &str| Some(format!("=== {}\n{what}", case.name));
     match allowed {
-        Allowed::Nothing if differs && known.is_some() => None,
-        Allowed::Nothing if known.is_some_and(|(_, always)| always) => {
-            Some(format!("=== {}\nis known to differ and does not: take it off the list in known.rs", case.name))
+        Allowed::Nothing => {
+            let known = if other == Kind::Weir { known::known(case.name) } else { None };
+            let is_known = |part: &str| known.as_ref().is_some_and(|known| known.allows(part));
+            let more: Vec<_> = differing.iter().filter(|part| !is_known(part)).cloned().collect();
+            if !more.is_empty() {
+                return report(&format!("in {}\n{}", more.join(", "), difference(envoy, weir)));
+            }
+            let always = known.into_iter().filter(|known| known.always).flat_map(|known| known.parts);
+            let gone: Vec<_> =
+                always.filter(|part| !differing.iter().any(|other| known::covers(part, other))).collect();
+            if gone.is_empty() {
+                return None;
+            }
+            report(&format!("is known to differ in {} and does not: mend known.rs", gone.join(", ")))
         }
-        Allowed::Nothing if differs => Some(format!("=== {}\n{}", case.name, difference(envoy, weir))),
-        Allowed::Nothing => None,
-        Allowed::Differs(_) | Allowed::Stricter(_) if !differs => {
-            Some(format!("=== {}\nis allowed to differ and does not: remove the allowance", case.name))
+        Allowed::Differs(_) | Allowed::Stricter(_) if differing.is_empty() => {
+            report("is allowed to differ and does not: remove the allowance")
         }
         Allowed::Differs(_) => None,
         Allowed::Stricter(reason) => {
             let refused = weir.answers.first().is_some_and(|answer| answer.starts_with("HTTP/1.1 400\n"));
             let alone = weir.upstream.is_empty() && weir.connection.starts_with("closed");
-            let text = format!("=== {}\nmust be refused with 400 and a close: {reason}\n{}", case.name, show(weir));
-            (!refused || !alone).then_some(text)
+            let text = format!("must be refused with 400 and a close: {reason}\n{}", show(weir));
+            if refused && alone { None } else { report(&text) }
         }
     }
+}
+
+/// The parts in which they differ, as `known.rs` names them.
+fn differing(envoy: &Outcome, weir: &Outcome) -> Vec<String> {
+    let (envoy, weir) = (named(envoy), named(weir));
+    let names: BTreeSet<&String> = envoy.keys().chain(weir.keys()).collect();
+    names.into_iter().filter(|name| envoy.get(*name) != weir.get(*name)).cloned().collect()
+}
+
+/// What there is of each part, in order.
+fn named(outcome: &Outcome) -> BTreeMap<String, Vec<String>> {
+    let mut parts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut add = |name: String, text: &str| parts.entry(name).or_default().push(text.to_owned());
+    for line in outcome.answers.iter().flat_map(|answer| answer.lines()) {
+        let field = |line: &str| line.trim().split(':').next().unwrap_or_default().to_ascii_lowercase();
+        match line.split_once(' ') {
+            Some(("", _)) => add(format!("header {}", field(line)), line),
+            Some(("trailer", rest)) => add(format!("trailer {}", field(rest)), rest),
+            Some(("body", _)) => add("body".into(), line),
+            _ => add("status".into(), line),
+        }
+    }
+    add("connection".into(), &outcome.connection);
+    outcome.upstream.iter().for_each(|seen| add("upstream".into(), seen));
+    for line in outcome.log.iter().flat_map(|log| log.lines()) {
+        add(format!("log {}", line.split(':').next().unwrap_or_default()), line);
+    }
+    parts
 }
 
 fn parts(outcome: &Outcome) -> [(&'static str, String); 4] {
