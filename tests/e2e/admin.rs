@@ -56,6 +56,8 @@ async fn it_counts_as_envoy_does() {
     ] {
         gateway.stat_becomes(name, value).await;
     }
+    // The listener speaks no TLS.
+    assert_eq!(gateway.admin("/stats?filter=^listener\\..*\\.ssl\\.").await.text().trim(), "");
     for line in [
         "# TYPE envoy_cluster_upstream_rq_total counter",
         r#"envoy_cluster_upstream_rq_total{envoy_cluster_name="a"} 3"#,

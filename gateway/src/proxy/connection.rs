@@ -1,6 +1,6 @@
 //! A client's connection: which filter chain takes it, TLS, and which protocol it speaks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +36,16 @@ pub(crate) struct ConnectionContext {
     /// What is known of it.
     pub(crate) info: Rc<ConnectionInfo>,
     serving: RefCell<Rc<Serving>>,
+    end: Cell<End>,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    /// The client ended it.
+    by_client: bool,
+    /// While a request was served.
+    in_request: bool,
 }
 
 /// The configuration that one request sees from its first byte to its log line.
@@ -49,6 +59,16 @@ impl ConnectionContext {
     /// Counts why the connection ends.
     pub(super) fn count(&self, id: Counter<Http>) {
         self.serving.borrow().manager().scope.chunk(self.worker.index).inc(id);
+    }
+
+    /// The client has ended the connection.
+    pub(super) fn client_left(&self, in_request: bool) {
+        self.end.set(End { by_client: true, in_request });
+    }
+
+    /// The gateway ends the connection while it serves requests.
+    pub(super) fn cut_in_request(&self) {
+        self.end.set(End { by_client: false, in_request: true });
     }
 
     /// Whether the connection is to end after the request it serves, because the gateway or its listener drains.
@@ -126,11 +146,11 @@ pub(super) async fn serve(
         None => (Io::replaying(peeked.freeze(), tcp), None),
         Some(tls) => match limited(chain.handshake_timeout, Box::pin(tls.accept(tcp, peeked))).await {
             Some(Ok((io, info))) => {
-                count_handshake(listener.tls_scope.chunk(worker.index), &info);
+                count_handshake(&worker, &listener, &info);
                 (io, Some(info))
             }
             Some(Err(error)) => {
-                count_failure(listener.tls_scope.chunk(worker.index), &error);
+                count_failure(&worker, &listener, &error);
                 tracing::debug!(listener = &*listener.name, %remote, "TLS handshake failed: {}", error.transport_failure_reason());
                 return;
             }
@@ -151,13 +171,14 @@ pub(super) async fn serve(
         accepted,
     });
     let serving = Serving { snapshot: worker.snapshot(), chain, listener };
-    let cx = Rc::new(ConnectionContext { worker, info, serving: RefCell::new(Rc::new(serving)) });
+    let cx = Rc::new(ConnectionContext { worker, info, serving: RefCell::new(Rc::new(serving)), end: Cell::default() });
     speak(cx, Wire::new(io)).await;
 }
 
 /// Settles the protocol: by ALPN, by the configuration, else by the first bytes.
 async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
     let serving = cx.serving();
+    let mut active = Active::new(&cx, serving.manager().scope.clone());
     let alpn = cx.info.tls.as_ref().map(|tls: &TlsInfo| &*tls.alpn).unwrap_or_default();
     let http2 = match (serving.manager().codec, alpn) {
         (Codec::Http2, _) | (Codec::Auto, "h2") => true,
@@ -167,7 +188,7 @@ async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
             None => return,
         },
     };
-    let _active = Active::new(&cx, serving.manager().scope.clone(), http2);
+    active.speaks(http2);
     drop(serving);
     if http2 {
         Box::pin(h2::serve(cx, wire)).await;
@@ -231,7 +252,9 @@ fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) 
     inspector.inc(if alpn { tls_inspector::ALPN_FOUND } else { tls_inspector::ALPN_NOT_FOUND });
 }
 
-fn count_handshake(metrics: Chunk<'_, ListenerSsl>, info: &TlsInfo) {
+fn count_handshake(worker: &Worker, listener: &Listener, info: &TlsInfo) {
+    let Some(scope) = &listener.tls_scope else { return };
+    let metrics = scope.chunk(worker.index);
     metrics.inc(listener_ssl::HANDSHAKE);
     if info.peer.is_none() {
         metrics.inc(listener_ssl::NO_CERTIFICATE);
@@ -241,7 +264,9 @@ fn count_handshake(metrics: Chunk<'_, ListenerSsl>, info: &TlsInfo) {
     }
 }
 
-fn count_failure(metrics: Chunk<'_, ListenerSsl>, error: &TlsError) {
+fn count_failure(worker: &Worker, listener: &Listener, error: &TlsError) {
+    let Some(scope) = &listener.tls_scope else { return };
+    let metrics = scope.chunk(worker.index);
     metrics.inc(match error {
         TlsError::Rustls(rustls::Error::InvalidCertificate(_)) | TlsError::Resumption(_) => {
             listener_ssl::FAIL_VERIFY_ERROR
@@ -292,14 +317,25 @@ struct Active {
     cx: Rc<ConnectionContext>,
     /// As above.
     scope: Scope<Http>,
-    http2: bool,
+    /// None while it is not known.
+    http2: Option<bool>,
 }
 
 impl Active {
-    fn new(cx: &Rc<ConnectionContext>, scope: Scope<Http>, http2: bool) -> Self {
+    fn new(cx: &Rc<ConnectionContext>, scope: Scope<Http>) -> Self {
         let metrics = scope.chunk(cx.worker.index);
         metrics.inc(http::DOWNSTREAM_CX_TOTAL);
         metrics.up(http::DOWNSTREAM_CX_ACTIVE);
+        if cx.info.tls.is_some() {
+            metrics.inc(http::DOWNSTREAM_CX_SSL_TOTAL);
+            metrics.up(http::DOWNSTREAM_CX_SSL_ACTIVE);
+        }
+        Self { cx: Rc::clone(cx), scope, http2: None }
+    }
+
+    fn speaks(&mut self, http2: bool) {
+        self.http2 = Some(http2);
+        let metrics = self.scope.chunk(self.cx.worker.index);
         let (total, active) = if http2 {
             (http::DOWNSTREAM_CX_HTTP2_TOTAL, http::DOWNSTREAM_CX_HTTP2_ACTIVE)
         } else {
@@ -307,20 +343,28 @@ impl Active {
         };
         metrics.inc(total);
         metrics.up(active);
-        if cx.info.tls.is_some() {
-            metrics.inc(http::DOWNSTREAM_CX_SSL_TOTAL);
-            metrics.up(http::DOWNSTREAM_CX_SSL_ACTIVE);
-        }
-        Self { cx: Rc::clone(cx), scope, http2 }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
         let metrics = self.scope.chunk(self.cx.worker.index);
+        let End { by_client, in_request } = self.cx.end.get();
         metrics.inc(http::DOWNSTREAM_CX_DESTROY);
+        let (ended, cut) = if by_client {
+            (http::DOWNSTREAM_CX_DESTROY_REMOTE, http::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ)
+        } else {
+            (http::DOWNSTREAM_CX_DESTROY_LOCAL, http::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ)
+        };
+        metrics.inc(ended);
+        if in_request {
+            metrics.inc(http::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
+            metrics.inc(cut);
+        }
         metrics.down(http::DOWNSTREAM_CX_ACTIVE);
-        metrics.down(if self.http2 { http::DOWNSTREAM_CX_HTTP2_ACTIVE } else { http::DOWNSTREAM_CX_HTTP1_ACTIVE });
+        if let Some(http2) = self.http2 {
+            metrics.down(if http2 { http::DOWNSTREAM_CX_HTTP2_ACTIVE } else { http::DOWNSTREAM_CX_HTTP1_ACTIVE });
+        }
         if self.cx.info.tls.is_some() {
             metrics.down(http::DOWNSTREAM_CX_SSL_ACTIVE);
         }

@@ -38,7 +38,10 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             let idle = earlier(due(Instant::now(), timeouts.idle), life);
             match wait_for_bytes(&cx, &mut wire, &mut alarm, idle).await {
                 Waited::Came => {}
-                Waited::Gone => break,
+                Waited::Gone => {
+                    cx.client_left(false);
+                    break;
+                }
                 Waited::Over => {
                     count_end(&cx, life);
                     break;
@@ -49,12 +52,15 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
         let manager = serving.manager();
         let start = match read_head(&mut wire, manager, cx.info.tls.is_some(), &mut alarm).await {
             Ok(Some(start)) => *start,
-            Ok(None) => break,
+            Ok(None) => {
+                cx.client_left(!wire.input.is_empty());
+                break;
+            }
             Err(cause) => {
                 let (head, body) = request::answer_malformed(&cx, &serving, &cause);
                 response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
                 wire.push(body);
-                linger(&mut wire, &mut alarm, manager.timeouts.delayed_close).await;
+                linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
             }
         };
@@ -164,6 +170,7 @@ async fn serve_one(
         cx: Rc::clone(cx),
     };
     let end = stream.decoder.is_done();
+    let asked_to_close = !start.keep_alive;
     let mut head = start.head;
     if start.expect_continue && !manager.proxy_100_continue {
         head.headers.remove("expect");
@@ -179,8 +186,12 @@ async fn serve_one(
     if !stream.ended || stream.cut {
         return false;
     }
+    if asked_to_close && stream.decoder.is_done() {
+        // It sends no more, so nothing can make the answer unreadable.
+        return false;
+    }
     if stream.close || !stream.decoder.is_done() {
-        linger(stream.wire, alarm, delayed_close).await;
+        linger(cx, stream.wire, alarm, delayed_close).await;
         return false;
     }
     true
@@ -260,24 +271,28 @@ async fn close(wire: &mut Wire, alarm: &mut Alarm, deadline: Option<Instant>) ->
 
 /// Closes so that the client can still read the answer: our end first, then what it still sends is thrown away for a
 /// while (RFC 9112 section 9.6).
-async fn linger(wire: &mut Wire, alarm: &mut Alarm, limit: Option<Duration>) {
+async fn linger(cx: &ConnectionContext, wire: &mut Wire, alarm: &mut Alarm, limit: Option<Duration>) {
     let deadline = due(Instant::now(), limit.or(Some(LAST_WRITE)));
     if !close(wire, alarm, deadline).await || limit.is_none() {
         return;
     }
-    std::future::poll_fn(|cx| {
+    let left = std::future::poll_fn(|task| {
         loop {
-            if alarm.poll(cx, deadline).is_ready() {
-                return Poll::Ready(());
+            if alarm.poll(task, deadline).is_ready() {
+                return Poll::Ready(false);
             }
             wire.input.clear();
-            match ready!(wire.poll_fill(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
+            match ready!(wire.poll_fill(task)) {
+                Ok(0) | Err(_) => return Poll::Ready(true),
                 Ok(_) => {}
             }
         }
-    })
-    .await;
+    });
+    if left.await {
+        cx.client_left(false);
+    } else {
+        cx.count(http::DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT);
+    }
 }
 
 /// The client's side of one request on an HTTP/1 connection.
@@ -308,8 +323,10 @@ impl Http1Stream<'_> {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(DownstreamError::Malformed(error))),
             }
-            if ready!(self.wire.poll_fill(cx)).map_err(DownstreamError::Io)? == 0 {
-                return Poll::Ready(Err(DownstreamError::Gone));
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) => return Poll::Ready(Err(self.left(DownstreamError::Gone))),
+                Err(error) => return Poll::Ready(Err(self.left(DownstreamError::Io(error)))),
             }
         }
     }
@@ -318,10 +335,10 @@ impl Http1Stream<'_> {
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
         while self.wire.input.len() < READ_AHEAD {
             if ready!(self.wire.io().poll_readable(cx)).is_err() {
-                return Poll::Ready(DownstreamError::Gone);
+                return Poll::Ready(self.left(DownstreamError::Gone));
             }
             match ready!(self.wire.poll_fill(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(DownstreamError::Gone),
+                Ok(0) | Err(_) => return Poll::Ready(self.left(DownstreamError::Gone)),
                 Ok(_) => {}
             }
         }
@@ -389,7 +406,13 @@ impl Http1Stream<'_> {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
-        self.wire.poll_flush(cx).map_err(DownstreamError::Io)
+        self.wire.poll_flush(cx).map_err(|error| self.left(DownstreamError::Io(error)))
+    }
+
+    #[cold]
+    fn left(&self, error: DownstreamError) -> DownstreamError {
+        self.cx.client_left(true);
+        error
     }
 
     pub(super) fn reset(&mut self) {

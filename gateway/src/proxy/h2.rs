@@ -47,7 +47,10 @@ pub(super) async fn begins_with_preface(cx: &ConnectionContext, wire: &mut Wire)
         let limit = if begun { due(Instant::now(), timeouts.request_headers) } else { None };
         match wait_for_bytes(cx, wire, &mut alarm, earlier(idle, limit)).await {
             Waited::Came => {}
-            Waited::Gone => return None,
+            Waited::Gone => {
+                cx.client_left(false);
+                return None;
+            }
             // Half a preface is half a request line as well: HTTP/1 has an answer to that.
             Waited::Over if begun && !is_over(idle) && !cx.worker.draining() => return Some(false),
             Waited::Over => {
@@ -120,16 +123,21 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
             // The client does not end it, although it has been told to.
             Next::Cut if closing.is_some() => return,
             Next::Cut => {
+                if active.streams.get() > 0 {
+                    cx.cut_in_request();
+                }
                 cx.count(metric::DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS);
                 cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
                 return;
             }
-            Next::Stream(None) => return,
+            Next::Stream(None) => return cx.client_left(active.streams.get() > 0),
             Next::Stream(Some(Err(error))) => {
                 if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
                     cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
                 }
-                if !error.is_io() {
+                if error.is_io() {
+                    cx.client_left(active.streams.get() > 0);
+                } else {
                     cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                 }
                 tracing::debug!(connection = cx.info.id, "HTTP/2 connection ended: {error}");

@@ -36,7 +36,7 @@ pub struct Listener {
     /// Counters under `listener.<address>.`.
     pub scope: Scope<names::Listener>,
     /// Counters of its TLS handshakes.
-    pub tls_scope: Scope<names::ListenerSsl>,
+    pub tls_scope: Option<Scope<names::ListenerSsl>>,
     /// Counters of its tls_inspector.
     pub inspector_scope: Scope<names::TlsInspector>,
     /// Logs of connections that never became requests.

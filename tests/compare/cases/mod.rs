@@ -4,6 +4,7 @@ mod actions;
 mod clusters;
 mod connection;
 mod counters;
+mod ends;
 mod forwarded;
 mod framing;
 mod http2;

@@ -111,6 +111,8 @@ pub fn compile_listener(
     let address = address?;
     let Chains { sources, rds, .. } = compiler;
     let name = if proto.name.is_empty() { address.to_string() } else { proto.name.clone() };
+    // A cleartext listener shows no counters of TLS.
+    let speaks_tls = chains.iter().chain(&default_chain).any(|chain| chain.tls.is_some());
     let listener = Listener {
         name: name.into(),
         address,
@@ -124,7 +126,7 @@ pub fn compile_listener(
         inspect_timeout,
         continue_on_timeout: proto.continue_on_listener_filters_timeout,
         scope: cx.registry.scope(names::Listener, stat_name.as_str()),
-        tls_scope: cx.registry.scope(names::ListenerSsl, stat_name.as_str()),
+        tls_scope: speaks_tls.then(|| cx.registry.scope(names::ListenerSsl, stat_name.as_str())),
         inspector_scope: cx.registry.scope(names::TlsInspector, ""),
         access_logs: access_logs.into(),
         waits_for: waits_for(&sources),

@@ -185,7 +185,13 @@ kinds! {
     /// A connection manager, by its stat_prefix.
     Http http "http.{envoy_http_conn_manager_prefix}" {
         counters {
+            DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT "downstream_cx_delayed_close_timeout";
             DOWNSTREAM_CX_DESTROY "downstream_cx_destroy";
+            DOWNSTREAM_CX_DESTROY_ACTIVE_RQ "downstream_cx_destroy_active_rq";
+            DOWNSTREAM_CX_DESTROY_LOCAL "downstream_cx_destroy_local";
+            DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ "downstream_cx_destroy_local_active_rq";
+            DOWNSTREAM_CX_DESTROY_REMOTE "downstream_cx_destroy_remote";
+            DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ "downstream_cx_destroy_remote_active_rq";
             DOWNSTREAM_CX_DRAIN_CLOSE "downstream_cx_drain_close";
             DOWNSTREAM_CX_HTTP1_TOTAL "downstream_cx_http1_total";
             DOWNSTREAM_CX_HTTP2_TOTAL "downstream_cx_http2_total";

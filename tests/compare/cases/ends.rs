@@ -1,0 +1,90 @@
+//! Who ended a connection, as both count it.
+
+use serde_json::json;
+use std::collections::BTreeMap;
+use weir_tests::{Client, Gateway, H2Client, Hcm, Kind, Launch, Reply, Upstream, envoy_binary, eventually};
+
+type Counts = BTreeMap<String, u64>;
+
+/// Deeds of clients, one after the other; each ends its connection, or waits for its end.
+const DEEDS: [&str; 8] = [
+    "leaves after an answer",
+    "leaves at once",
+    "leaves in a head",
+    "leaves while it waits",
+    "asks for the end and leaves",
+    "asks for the end and stays",
+    "sends nonsense and stays",
+    "leaves HTTP/2 after an answer",
+];
+
+async fn does(deed: &str, gateway: &Gateway, upstream: &Upstream) {
+    let before = upstream.seen().len();
+    let is_there = async || eventually("it is at the upstream", async || upstream.seen().len() > before).await;
+    if deed.contains("HTTP/2") {
+        let mut client = H2Client::connect(gateway.address()).await;
+        client.get("/").await;
+        return;
+    }
+    let mut client = Client::connect(gateway.address()).await;
+    match deed {
+        "leaves after an answer" => drop(client.get("/").await),
+        "leaves in a head" => client.send("GET / HTTP/1.1\r\nhost:").await,
+        "leaves while it waits" => {
+            client.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            is_there().await;
+        }
+        "asks for the end and leaves" | "asks for the end and stays" => {
+            client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            client.response().await;
+        }
+        "sends nonsense and stays" => {
+            client.send("nonsense\r\n\r\n").await;
+            client.response().await;
+        }
+        _ => {}
+    }
+    if deed.ends_with("stays") {
+        // Its end of the connection is open until the gateway has given up.
+        gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+    }
+}
+
+async fn counts(gateway: &Gateway) -> Counts {
+    let stats = gateway.admin("/stats?filter=downstream_cx_(destroy|delayed)").await.text();
+    let lines = stats.lines().filter_map(|line| line.strip_prefix("http.test.")?.split_once(": "));
+    lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+async fn after_each(kind: Kind) -> Vec<Counts> {
+    let upstream =
+        Upstream::answering(|seen, _| if seen.path() == "/never" { Reply::never() } else { Reply::ok("") }).await;
+    let hcm = Hcm::new().set(json!({"delayed_close_timeout": "0.2s"}));
+    let gateway = Launch::new(kind, weir_tests::Bootstrap::serving(hcm, upstream.address)).start().await;
+    let mut all = Vec::new();
+    for deed in DEEDS {
+        let total = gateway.stat("http.test.downstream_cx_total").await.unwrap_or(0);
+        does(deed, &gateway, &upstream).await;
+        let came = async || gateway.stat("http.test.downstream_cx_total").await.unwrap_or(0) > total;
+        eventually("the connection is counted", came).await;
+        gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+        all.push(counts(&gateway).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn of_connections() {
+    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
+        return;
+    }
+    assert!(envoy_binary().is_some(), "Envoy is missing: run `make envoy`; WEIR_COMPARE=skip leaves these tests out");
+    let (envoy, weir) = tokio::join!(after_each(Kind::Envoy), after_each(Kind::Weir));
+    let mut differ = Vec::new();
+    for ((deed, envoy), weir) in DEEDS.iter().zip(&envoy).zip(&weir) {
+        for (name, value) in envoy.iter().filter(|(name, value)| weir.get(*name) != Some(value)) {
+            differ.push(format!("{deed}: {name}: envoy {value}, weir {:?}", weir.get(name)));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
