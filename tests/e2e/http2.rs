@@ -154,6 +154,31 @@ async fn resets_one_after_the_other_end_the_connection_too() {
 }
 
 #[tokio::test]
+async fn fields_of_the_connection_cannot_be_added_to_responses() {
+    let add = |name: &str, value: &str| json!({"header": {"key": name, "value": value}});
+    let fields = json!([add("transfer-encoding", "chunked"), add("Connection", "close"), add("upgrade", "x"), add("x-own", "1")]);
+    let answer = json!({"status": 200, "body": {"inline_string": "hello"}});
+    let direct = json!({"match": {"path": "/direct"}, "direct_response": answer, "response_headers_to_add": fields});
+    let forward = json!({"match": {"prefix": "/"}, "route": {"cluster": "a"}, "response_headers_to_add": fields});
+    let upstream = Upstream::start().await;
+    let hcm = Hcm::new().routes(json!([direct, forward]));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let mut old = weir_tests::Client::connect(gateway.address()).await;
+    let mut new = H2Client::connect(gateway.address()).await;
+
+    for (path, body) in [("/direct", "hello"), ("/", "hello\n")] {
+        for answer in [old.get(path).await, new.get(path).await] {
+            assert_eq!((answer.status, answer.text().as_str()), (200, body), "{path}");
+            assert_eq!(answer.header("x-own"), Some("1"), "{path}");
+            for name in ["transfer-encoding", "connection", "upgrade"] {
+                assert_eq!(answer.header(name), None, "{path}");
+            }
+        }
+    }
+    gateway.prints("has no effect").await;
+}
+
+#[tokio::test]
 async fn too_many_fields_reset_the_stream() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::weir(Bootstrap::serving(Hcm::new(), upstream.address)).await;

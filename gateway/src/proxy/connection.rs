@@ -146,7 +146,7 @@ pub(super) async fn serve(
         None => (Io::replaying(peeked.freeze(), tcp), None),
         Some(tls) => match limited(chain.handshake_timeout, Box::pin(tls.accept(tcp, peeked))).await {
             Some(Ok((io, info))) => {
-                count_handshake(&worker, &listener, &info);
+                count_handshake(&worker, &listener, &io, &info);
                 (io, Some(info))
             }
             Some(Err(error)) => {
@@ -252,10 +252,13 @@ fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) 
     inspector.inc(if alpn { tls_inspector::ALPN_FOUND } else { tls_inspector::ALPN_NOT_FOUND });
 }
 
-fn count_handshake(worker: &Worker, listener: &Listener, info: &TlsInfo) {
+fn count_handshake(worker: &Worker, listener: &Listener, io: &Io, info: &TlsInfo) {
     let Some(scope) = &listener.tls_scope else { return };
     let metrics = scope.chunk(worker.index);
     metrics.inc(listener_ssl::HANDSHAKE);
+    if io.is_resumed() {
+        metrics.inc(listener_ssl::SESSION_REUSED);
+    }
     if info.peer.is_none() {
         metrics.inc(listener_ssl::NO_CERTIFICATE);
     }

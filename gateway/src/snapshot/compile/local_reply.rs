@@ -36,7 +36,7 @@ fn mapper(proto: &ResponseMapper, problems: &mut Problems) -> Option<Mapper> {
         usable &= text.is_some();
         text.map(Bytes::from)
     });
-    let headers = header_ops::compile(&proto.headers_to_add, &[], ["headers_to_add", ""], problems);
+    let headers = header_ops::of_response(&proto.headers_to_add, &[], ["headers_to_add", ""], problems);
     let format = body_format(proto.body_format_override.as_ref(), "body_format_override", problems)?;
     usable.then_some(Mapper { filter: filter?, status, body, headers, format })
 }

@@ -283,6 +283,7 @@ kinds! {
             FAIL_VERIFY_NO_CERT "fail_verify_no_cert";
             HANDSHAKE "handshake";
             NO_CERTIFICATE "no_certificate";
+            SESSION_REUSED "session_reused";
             CIPHERS_TLS_AES_128_GCM_SHA256 "ciphers.TLS_AES_128_GCM_SHA256": on_use;
             CIPHERS_TLS_AES_256_GCM_SHA384 "ciphers.TLS_AES_256_GCM_SHA384": on_use;
             CIPHERS_TLS_CHACHA20_POLY1305_SHA256 "ciphers.TLS_CHACHA20_POLY1305_SHA256": on_use;

@@ -11,6 +11,7 @@ use super::FilterConfig;
 use super::per_route::RouteConfig;
 use crate::filter::header_mutation::{Append, AppendAction, HeaderMutation, HeaderMutations};
 use crate::snapshot::Problems;
+use crate::snapshot::compile::route::header_ops::{Framing, framing};
 use crate::snapshot::compile::route::matching::string_matcher;
 use crate::telemetry::format::Format;
 
@@ -43,7 +44,7 @@ fn mutations(proto: Option<&pb::header_mutation::Mutations>, problems: &mut Prob
     };
     let compiled = HeaderMutations {
         request: list("request_mutations", &proto.request_mutations, Target::Request),
-        response: list("response_mutations", &proto.response_mutations, Target::Other),
+        response: list("response_mutations", &proto.response_mutations, Target::Response),
         request_trailers: list("request_trailers_mutations", &proto.request_trailers_mutations, Target::Other),
         response_trailers: list("response_trailers_mutations", &proto.response_trailers_mutations, Target::Other),
     };
@@ -56,6 +57,8 @@ fn mutations(proto: Option<&pb::header_mutation::Mutations>, problems: &mut Prob
 enum Target {
     /// Has pseudo-headers that may be overwritten.
     Request,
+    /// Its framing and its connection are the codec's.
+    Response,
     Other,
 }
 
@@ -74,7 +77,15 @@ fn mutation(
         }
         Some(Action::Append(option)) => {
             let mut inner = Problems::new();
-            let one = append(option, target, &mut inner);
+            let name = option.header.as_ref().map(|header| header.key.as_str());
+            let one = match name.filter(|_| target == Target::Response).map_or(Framing::None, framing) {
+                Framing::LeftOut => None,
+                Framing::Refused(reason) => {
+                    inner.push("header.key", reason);
+                    None
+                }
+                Framing::None => append(option, target, &mut inner),
+            };
             problems.nest("append", inner);
             one.map(HeaderMutation::Append)
         }

@@ -9,16 +9,56 @@ use crate::snapshot::Problems;
 
 /// Operations on a request; problems stand under `request_headers_to_…`.
 pub fn request(add: &[HeaderValueOption], remove: &[String], problems: &mut Problems) -> HeaderOps {
-    compile(add, remove, ["request_headers_to_add", "request_headers_to_remove"], problems)
+    compile(add, remove, ["request_headers_to_add", "request_headers_to_remove"], None, problems)
 }
 
 /// Operations on a response; problems stand under `response_headers_to_…`.
 pub fn response(add: &[HeaderValueOption], remove: &[String], problems: &mut Problems) -> HeaderOps {
-    compile(add, remove, ["response_headers_to_add", "response_headers_to_remove"], problems)
+    of_response(add, remove, ["response_headers_to_add", "response_headers_to_remove"], problems)
 }
 
-/// Operations; `fields` are the names of the two lists.
-pub fn compile(add: &[HeaderValueOption], remove: &[String], fields: [&str; 2], problems: &mut Problems) -> HeaderOps {
+/// Operations on a response; `fields` are the names of the two lists. What belongs to the connection is left out.
+pub fn of_response(
+    add: &[HeaderValueOption],
+    remove: &[String],
+    fields: [&str; 2],
+    problems: &mut Problems,
+) -> HeaderOps {
+    compile(add, remove, fields, Some(framing), problems)
+}
+
+/// Whether a field of a response may be set: its framing and its connection are the codec's alone, as in Envoy. Two
+/// framings in one head would split the response in two for the next proxy.
+pub fn framing(name: &str) -> Framing {
+    const CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+    if CONNECTION.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        tracing::warn!("adding {name:?} to responses has no effect: the field belongs to the connection");
+        Framing::LeftOut
+    } else if name.eq_ignore_ascii_case("content-length") {
+        Framing::Refused("content-length is the codec's: another one would end the response elsewhere")
+    } else {
+        Framing::None
+    }
+}
+
+/// What a field has to do with where a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing.
+    None,
+    /// It belongs to the connection: it is not set, which has been said.
+    LeftOut,
+    /// It cannot be set, and why.
+    Refused(&'static str),
+}
+
+fn compile(
+    add: &[HeaderValueOption],
+    remove: &[String],
+    fields: [&str; 2],
+    framing: Option<fn(&str) -> Framing>,
+    problems: &mut Problems,
+) -> HeaderOps {
     if add.is_empty() && remove.is_empty() {
         return HeaderOps::default();
     }
@@ -26,7 +66,12 @@ pub fn compile(add: &[HeaderValueOption], remove: &[String], fields: [&str; 2], 
     let mut set = Vec::with_capacity(add.len());
     for (at, option) in add.iter().enumerate() {
         let mut inner = Problems::new();
-        set.extend(set_header(option, &mut inner));
+        let name = option.header.as_ref().map(|header| header.key.as_str());
+        match framing.zip(name).map(|(framing, name)| framing(name)) {
+            Some(Framing::LeftOut) => {}
+            Some(Framing::Refused(reason)) => inner.push("header.key", reason),
+            Some(Framing::None) | None => set.extend(set_header(option, &mut inner)),
+        }
         super::nest_at(problems, add_field, at, inner);
     }
     match HeaderOps::new(remove, set) {
