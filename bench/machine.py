@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,15 @@ def cpu_seconds(pid):
             except OSError:
                 pass
     return total / 1e9
+
+
+def allow_descriptors(count):
+    """For this process and those it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        sys.exit(f"bench: {count} open files are needed and {hard} allowed. Allow them: ulimit -Hn {count}")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def rss_bytes(pid):

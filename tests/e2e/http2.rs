@@ -156,7 +156,12 @@ async fn resets_one_after_the_other_end_the_connection_too() {
 #[tokio::test]
 async fn fields_of_the_connection_cannot_be_added_to_responses() {
     let add = |name: &str, value: &str| json!({"header": {"key": name, "value": value}});
-    let fields = json!([add("transfer-encoding", "chunked"), add("Connection", "close"), add("upgrade", "x"), add("x-own", "1")]);
+    let fields = json!([
+        add("transfer-encoding", "chunked"),
+        add("Connection", "close"),
+        add("upgrade", "x"),
+        add("x-own", "1")
+    ]);
     let answer = json!({"status": 200, "body": {"inline_string": "hello"}});
     let direct = json!({"match": {"path": "/direct"}, "direct_response": answer, "response_headers_to_add": fields});
     let forward = json!({"match": {"prefix": "/"}, "route": {"cluster": "a"}, "response_headers_to_add": fields});
