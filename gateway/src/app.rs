@@ -23,14 +23,14 @@ use tokio::task::LocalSet;
 use crate::admin;
 use crate::control::{Command, Control, Drain};
 use crate::plugin::{Node, Plugins};
-use crate::snapshot::{Publisher, PublisherSettings, SnapshotStore};
+use crate::snapshot::{Publisher, PublisherSettings, SnapshotStore, Stopped};
 use crate::source::{self, Finding, Sources};
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::log::LogControl;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::metrics::names::{Server, Weir, server};
 pub use listeners::BindError;
-use listeners::{Listeners, Stopped};
+use listeners::Listeners;
 use workers::{Mail, Workers};
 
 /// How often it is looked whether all connections have ended while draining.
@@ -193,7 +193,7 @@ impl Gateway {
                 }
                 () = sleep_until(drain_ends.map(|(at, _)| at)) => {
                     if let Some((_, which)) = drain_ends.take() {
-                        self.listeners.stop(which, &self.publisher.borrow(), &self.control);
+                        self.listeners.stop(which, &mut self.publisher.borrow_mut());
                     }
                     continue;
                 }
@@ -229,7 +229,7 @@ impl Gateway {
         let which = if drain.inbound_only { Stopped::Inbound } else { Stopped::All };
         tracing::info!(?drain, connections = self.workers.connections(), "draining listeners");
         if !drain.graceful {
-            return self.listeners.stop(which, &self.publisher.borrow(), &self.control);
+            return self.listeners.stop(which, &mut self.publisher.borrow_mut());
         }
         self.workers.tell_all(|| Mail::Announce { inbound_only: drain.inbound_only, over: self.drain_time });
         // A drain that is under way goes its way.
@@ -241,7 +241,7 @@ impl Gateway {
     /// Stops accepting. Connections end after the request they serve; idle ones at once.
     fn drain(&mut self) {
         tracing::info!(connections = self.workers.connections(), "draining");
-        self.listeners.stop(Stopped::All, &self.publisher.borrow(), &self.control);
+        self.listeners.stop(Stopped::All, &mut self.publisher.borrow_mut());
         self.workers.tell_all(|| Mail::Drain);
     }
 

@@ -81,6 +81,7 @@ fn refresh(admin: &Parts) {
         scope.set(gauge, level);
     }
     let listeners = admin.registry.scope(ListenerManager, "");
+    listeners.set(listener_manager::TOTAL_LISTENERS_ACTIVE, control.listening().len() as u64);
     listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, control.waiting_listeners() as u64);
     listeners.set(listener_manager::WORKERS_STARTED, u64::from(!control.is_starting()));
     snapshot.clusters.iter().for_each(|cluster| cluster.publish_gauges());

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::workers::{Mail, Workers};
 use crate::control::{Control, Listening};
-use crate::snapshot::Publisher;
 use crate::snapshot::listener::Listener;
+use crate::snapshot::{Publisher, Stopped};
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -48,19 +48,6 @@ pub(super) struct Listeners {
     settled: bool,
     /// Those that were stopped for good stay closed, whatever the next snapshot says.
     stopped: Option<Stopped>,
-}
-
-/// Which listeners were stopped for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    All,
-    Inbound,
-}
-
-impl Stopped {
-    fn concerns(self, listener: &Listener) -> bool {
-        self == Self::All || listener.inbound
-    }
 }
 
 struct Bound {
@@ -163,10 +150,13 @@ impl Listeners {
             let stays = names.contains(name);
             if !stays {
                 bound.end();
-                control.set_listening(name, None);
             }
             stays
         });
+        // A stopped one is told of as long as the configuration has it.
+        for (gone, _) in control.listening().iter().filter(|(name, _)| !names.contains(&Arc::from(name.as_str()))) {
+            control.set_listening(gone, None);
+        }
         again
     }
 
@@ -206,20 +196,21 @@ impl Listeners {
     }
 
     /// Stops accepting for good.
-    pub(super) fn stop(&mut self, which: Stopped, publisher: &Publisher, control: &Control) {
+    pub(super) fn stop(&mut self, which: Stopped, publisher: &mut Publisher) {
         if self.stopped != Some(Stopped::All) {
             self.stopped = Some(which);
         }
+        let before = self.bound.len();
         let snapshot = publisher.store().load();
         self.bound.retain(|name, bound| {
             // One that is gone from the snapshot was closed with it.
             let stays = snapshot.listener(name).is_some_and(|listener| !which.concerns(listener));
             if !stays {
                 bound.end();
-                control.set_listening(name, None);
             }
             stays
         });
+        publisher.stop_listeners(which, before - self.bound.len());
     }
 
     fn warm(&mut self, listener: &Arc<Listener>, publisher: &Publisher) -> Warm {

@@ -146,9 +146,12 @@ impl Counters {
         self.listeners.inc(listener_manager::LISTENER_REMOVED);
     }
 
-    pub(super) fn totals(&self, clusters: usize, listeners: usize) {
-        self.clusters.set(cluster_manager::ACTIVE_CLUSTERS, clusters as u64);
-        self.listeners.set(listener_manager::TOTAL_LISTENERS_ACTIVE, listeners as u64);
+    pub(super) fn listeners_stopped(&self, count: usize) {
+        self.listeners.add(listener_manager::LISTENER_STOPPED, count as u64);
+    }
+
+    pub(super) fn clusters(&self, count: usize) {
+        self.clusters.set(cluster_manager::ACTIVE_CLUSTERS, count as u64);
     }
 
     pub(super) fn publication(&self, took: Duration, version: u64, published: bool, rejected: usize) {

@@ -100,7 +100,8 @@ impl Publisher {
         self.compile_listeners(update, report) || removed
     }
 
-    pub(super) fn compile_listeners(&mut self, update: Update, report: &mut Report) -> bool {
+    pub(super) fn compile_listeners(&mut self, mut update: Update, report: &mut Report) -> bool {
+        self.leave_stopped(&mut update);
         let Self { settings, tls_secrets, tickets, clusters, listeners, .. } = self;
         let cx = ListenerCx {
             registry: &settings.registry,

@@ -16,6 +16,7 @@ mod publisher_tests;
 mod refresh;
 #[allow(clippy::module_inception, reason = "it is what the folder is about")]
 pub mod snapshot;
+pub mod stopped;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -28,5 +29,6 @@ pub use problem::{Problem, Problems};
 pub use publisher::{Publisher, PublisherSettings};
 pub use refresh::WatchedFile;
 pub use snapshot::{RouteConfig, Snapshot};
+pub use stopped::Stopped;
 pub use store::SnapshotStore;
 pub use update::{Reference, Rejected, Report, STATIC, Update, Warning};

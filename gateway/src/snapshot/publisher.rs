@@ -16,6 +16,7 @@ use super::compile::transport_socket::TlsCx;
 use super::counters::Counters;
 use super::listener::{Awaited, Listener};
 use super::snapshot::{RouteConfig, Snapshot};
+use super::stopped::Stopped;
 use super::store::SnapshotStore;
 use super::update::{Reference, Rejected, Report, STATIC, Update};
 use super::{Problems, dump};
@@ -64,6 +65,8 @@ pub struct Publisher {
     pub(super) retired_listeners: Vec<Arc<Listener>>,
     /// Former versions of listeners, in force until the new ones can take over.
     pub(super) former: BTreeMap<Arc<str>, CompiledListener>,
+    /// Listeners of which no other version is taken.
+    pub(super) stopped: Option<Stopped>,
     /// What was warned of, by source and path.
     pub(super) warned: HashSet<(Arc<str>, String)>,
 }
@@ -109,6 +112,7 @@ impl Publisher {
             retired_listeners: Vec::new(),
             changes: 0,
             former: BTreeMap::new(),
+            stopped: None,
             warned: HashSet::new(),
         }
     }
@@ -430,7 +434,7 @@ impl Publisher {
         let published = changed.clusters || changed.routes || changed.listeners;
         self.changes += u64::from(published || report.accepted > 0 || report.removed > 0);
         self.counters.publication(started.elapsed(), version, published, report.rejected.len());
-        self.counters.totals(self.table.len(), self.listeners.all().count());
+        self.counters.clusters(self.table.len());
         for rejected in &report.rejected {
             let reasons: Vec<_> = rejected.problems.iter().map(ToString::to_string).collect();
             tracing::warn!(

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use weir_tests::{
-    Authority, Client, Gateway, Hcm, Kind, Launch, Upstream, envoy_binary, eventually, merge, refused_address,
-    tls_acceptor, typed,
+    Authority, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, merge, refused_address, tls_acceptor, typed,
 };
 
 type Counts = BTreeMap<String, String>;
@@ -18,10 +17,9 @@ const SHOWN_LATE: &str = "rq_retry_open";
 
 /// Asks both gateways the same, each with an upstream of its own, and compares all that Weir counts but `except`.
 async fn compare(fields: Value, except: &[&str], ask: impl AsyncFn(&Gateway, &Upstream)) {
-    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
+    if super::skipped() {
         return;
     }
-    assert!(envoy_binary().is_some(), "Envoy is missing: run `make envoy`; WEIR_COMPARE=skip leaves these tests out");
     let mut counts = Vec::new();
     for kind in [Kind::Envoy, Kind::Weir] {
         let upstream = Upstream::start().await;
@@ -290,7 +288,7 @@ async fn handshakes(kind: Kind, context: impl Fn(&Authority) -> Value) -> Counts
 
 #[tokio::test]
 async fn of_handshakes() {
-    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
+    if super::skipped() {
         return;
     }
     let trusting = |authority: &Authority, name: &str| json!({"trusted_ca": {"inline_string": authority.pem}, "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": name}}]});

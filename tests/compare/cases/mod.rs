@@ -4,6 +4,7 @@ mod actions;
 mod clusters;
 mod connection;
 mod counters;
+mod drained;
 mod ends;
 mod forwarded;
 mod framing;
@@ -18,3 +19,16 @@ mod responses;
 mod retries;
 mod timeouts;
 mod wasm;
+
+/// Whether questions that bring their own gateways are left out (`WEIR_COMPARE=skip`).
+///
+/// # Panics
+/// When Envoy is missing.
+fn skipped() -> bool {
+    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
+        return true;
+    }
+    let missing = "Envoy is missing: run `make envoy`; WEIR_COMPARE=skip leaves these tests out";
+    assert!(weir_tests::envoy_binary().is_some(), "{missing}");
+    false
+}

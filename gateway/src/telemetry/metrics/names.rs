@@ -93,6 +93,7 @@ kinds! {
             LISTENER_CREATE_SUCCESS "listener_create_success";
             LISTENER_MODIFIED "listener_modified";
             LISTENER_REMOVED "listener_removed";
+            LISTENER_STOPPED "listener_stopped";
         }
         gauges {
             TOTAL_LISTENERS_ACTIVE "total_listeners_active";
