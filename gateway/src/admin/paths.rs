@@ -80,11 +80,16 @@ const ENTRIES: &[Entry] = &[
     shows("/stats", "print server stats", stats::answer).with(&[
         ("usedonly", "Only include stats that have been written since the start"),
         ("filter", "Regular expression for filtering stats"),
+        ("invert_filter", "Only stats that the filter does not match"),
         ("format", "Format to use; One of (text, json, prometheus)"),
+        ("type", "Stat types to include; One of (All, Counters, Histograms, Gauges, TextReadouts)"),
+        ("histogram_buckets", "Histogram bucket display mode; One of (cumulative, disjoint, detailed, summary)"),
     ]),
     shows("/stats/prometheus", "print server stats in prometheus format", stats::prometheus).with(&[
         ("usedonly", "Only include stats that have been written since the start"),
         ("filter", "Regular expression for filtering stats"),
+        ("invert_filter", "Only stats that the filter does not match"),
+        ("histogram_buckets", "Histogram bucket display mode; One of (cumulative, summary)"),
     ]),
 ];
 

@@ -4,8 +4,8 @@ use super::query::Query;
 use super::reply::Reply;
 use super::{Parts, certs, process};
 use crate::control::State;
-use crate::telemetry::metrics::StatsQuery;
 use crate::telemetry::metrics::names::{ListenerManager, Server, listener, listener_manager, server};
+use crate::telemetry::metrics::{Shape, Sort, StatsQuery};
 
 /// `/stats`
 pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
@@ -21,6 +21,9 @@ pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
             Ok(Reply::json_pieces(registry.json(&wanted)))
         }
         Some("prometheus") => prometheus(admin, query),
+        Some("html" | "active-html") => {
+            Err(Reply::bad_request("Weir has no HTML of its metrics\nusage: /stats?format=(json|prometheus|text)\n\n"))
+        }
         Some(_) => Err(Reply::bad_request("usage: /stats?format=(json|prometheus|text)\n\n")),
     }
 }
@@ -28,6 +31,9 @@ pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
 /// `/stats/prometheus`
 pub(super) fn prometheus(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
     let wanted = wanted(query)?;
+    if matches!(wanted.shape, Some(Shape::Disjoint | Shape::Detailed)) {
+        return Err(Reply::bad_request("unsupported prometheus histogram bucket mode"));
+    }
     refresh(admin);
     Ok(Reply::pieces(admin.registry.prometheus(&wanted)))
 }
@@ -39,15 +45,30 @@ pub(super) fn reset(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
 }
 
 fn wanted(query: &Query) -> Result<StatsQuery, Reply> {
-    for (name, only) in [("type", "All"), ("histogram_buckets", "")] {
-        if query.value(name).is_some_and(|value| value != only) {
-            return Err(Reply::bad_request(format!("{name} is not supported by Weir\n")));
+    let only = match query.value("type") {
+        None | Some("" | "All") => None,
+        Some("Counters") => Some(Sort::Counters),
+        Some("Gauges") => Some(Sort::Gauges),
+        Some("Histograms") => Some(Sort::Histograms),
+        Some("TextReadouts") => Some(Sort::TextReadouts),
+        Some(_) => return Err(Reply::bad_request("invalid &type= param")),
+    };
+    let shape = match query.value("histogram_buckets") {
+        None | Some("") => None,
+        Some("none" | "summary") => Some(Shape::Summary),
+        Some("cumulative") => Some(Shape::Cumulative),
+        Some("disjoint") => Some(Shape::Disjoint),
+        Some("detailed") => Some(Shape::Detailed),
+        Some(_) => {
+            let usage = "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n";
+            return Err(Reply::bad_request(usage));
         }
+    };
+    if !matches!(query.value("hidden"), None | Some("" | "include" | "exclude")) {
+        return Err(Reply::bad_request("Weir hides no metrics\nusage: /stats?hidden=(include|exclude)\n\n"));
     }
-    if query.has("invert_filter") {
-        return Err(Reply::bad_request("invert_filter is not supported by Weir\n"));
-    }
-    Ok(StatsQuery { filter: query.pattern("filter")?, used_only: query.has("usedonly") })
+    let (filter, inverted) = (query.pattern("filter")?, query.has("invert_filter"));
+    Ok(StatsQuery { filter, inverted, used_only: query.has("usedonly"), only, shape })
 }
 
 /// Brings gauges up to date that follow from the state of the process and of the clusters.

@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod drained;
 mod ends;
+mod formats;
 mod forwarded;
 mod framing;
 mod http2;
@@ -17,6 +18,7 @@ mod options;
 mod paths;
 mod responses;
 mod retries;
+mod stats;
 mod timeouts;
 mod wasm;
 

@@ -3,6 +3,7 @@
 //!
 //! A format is parsed once, into pieces; rendering allocates nothing but what it appends.
 
+mod grpc;
 mod json;
 mod operator;
 mod parse;
@@ -12,9 +13,9 @@ mod values;
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
 use crate::telemetry::StreamInfo;
 
+pub(in crate::telemetry) use grpc::grpc_status;
 pub use json::JsonFormat;
 use operator::Operator;
-pub(in crate::telemetry) use operator::grpc_status;
 
 /// What a format may refer to.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
+use super::grpc::GrpcForm;
 use super::parse::Command;
 use super::time::{TimeFormat, since_epoch};
 use super::values::{Address, CertificatePart, HeaderName, Number, Point, Side, TextField, Unit, between, json_at};
 use super::{FormatCx, FormatError};
-use crate::http::HeaderMap;
 
 /// A parsed operator.
 #[derive(Clone, Debug)]
@@ -76,13 +76,6 @@ pub(super) enum Operator {
 /// Longest value in bytes, if it is cut.
 pub(super) type Cut = Option<usize>;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum GrpcForm {
-    Camel,
-    Snake,
-    Number,
-}
-
 impl Operator {
     pub(super) fn parse(command: &Command<'_>) -> Result<Self, FormatError> {
         if let Some(plain) = Self::plain(command.name) {
@@ -91,10 +84,10 @@ impl Operator {
         }
         let cut = command.max_length;
         Ok(match command.name {
-            "REQ" => Self::RequestHeader { names: header_names(command)?, strip_query: false, cut },
+            "REQ" | "REQUEST_HEADER" => Self::RequestHeader { names: header_names(command)?, strip_query: false, cut },
             "REQ_WITHOUT_QUERY" => Self::RequestHeader { names: header_names(command)?, strip_query: true, cut },
-            "RESP" => Self::ResponseHeader { names: header_names(command)?, cut },
-            "TRAILER" => Self::ResponseTrailer { names: header_names(command)?, cut },
+            "RESP" | "RESPONSE_HEADER" => Self::ResponseHeader { names: header_names(command)?, cut },
+            "TRAILER" | "RESPONSE_TRAILER" => Self::ResponseTrailer { names: header_names(command)?, cut },
             "START_TIME" => Self::StartTime(time_format(command)?),
             "EMIT_TIME" => Self::EmitTime(time_format(command)?),
             "DOWNSTREAM_PEER_CERT_V_START" => Self::certificate_date(command, Side::DownstreamPeer, true)?,
@@ -124,17 +117,7 @@ impl Operator {
                     ));
                 }
             },
-            "GRPC_STATUS" => {
-                command.uncut()?;
-                Self::GrpcStatus(match command.parameter {
-                    None | Some("" | "CAMEL_STRING") => GrpcForm::Camel,
-                    Some("SNAKE_STRING") => GrpcForm::Snake,
-                    Some("NUMBER") => GrpcForm::Number,
-                    Some(_) => {
-                        return Err(command.wrong("the parameter is CAMEL_STRING, SNAKE_STRING or NUMBER"));
-                    }
-                })
-            }
+            "GRPC_STATUS" => Self::GrpcStatus(GrpcForm::parse(command)?),
             "ENVIRONMENT" => {
                 let value = std::env::var(command.required("the variable's name")?).unwrap_or_default();
                 let end = value.floor_char_boundary(cut.unwrap_or(value.len()));
@@ -269,7 +252,7 @@ impl Operator {
                 write_state(value, *quoted, *cut, out)
             }
             Self::Metadata { namespace, path, cut } => write_metadata(cx, namespace, path, *cut, out),
-            Self::GrpcStatus(form) => write_grpc_status(cx, *form, out),
+            Self::GrpcStatus(form) => form.write(cx, out),
             Self::Constant(text) => append(Some(text.as_bytes()), None, out),
             Self::UniqueId => {
                 write_unique_id(out);
@@ -301,7 +284,18 @@ fn header_names(command: &Command<'_>) -> Result<[Option<HeaderName>; 2], Format
     if main.is_empty() || other.is_some_and(|o| o.is_empty() || o.contains('?')) {
         return Err(command.wrong("takes one header's name and at most one alternative: NAME?ALTERNATIVE"));
     }
+    for name in [Some(main), other].into_iter().flatten() {
+        let plain = name.strip_prefix(':').unwrap_or(name);
+        if plain.is_empty() || !plain.bytes().all(is_token) {
+            return Err(command.wrong(format!("{name:?} cannot be a header's name")));
+        }
+    }
     Ok([Some(HeaderName::of(main)), other.map(HeaderName::of)])
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn time_format(command: &Command<'_>) -> Result<TimeFormat, FormatError> {
@@ -433,40 +427,6 @@ fn write_metadata(cx: &FormatCx<'_>, namespace: &str, path: &[Box<str>], cut: Cu
     true
 }
 
-/// Names of gRPC's status codes, as `%GRPC_STATUS%` shows them.
-const GRPC: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("Canceled", "CANCELLED"),
-    ("Unknown", "UNKNOWN"),
-    ("InvalidArgument", "INVALID_ARGUMENT"),
-    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
-    ("NotFound", "NOT_FOUND"),
-    ("AlreadyExists", "ALREADY_EXISTS"),
-    ("PermissionDenied", "PERMISSION_DENIED"),
-    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
-    ("FailedPrecondition", "FAILED_PRECONDITION"),
-    ("Aborted", "ABORTED"),
-    ("OutOfRange", "OUT_OF_RANGE"),
-    ("Unimplemented", "UNIMPLEMENTED"),
-    ("Internal", "INTERNAL"),
-    ("Unavailable", "UNAVAILABLE"),
-    ("DataLoss", "DATA_LOSS"),
-    ("Unauthenticated", "UNAUTHENTICATED"),
-];
-
-/// The `grpc-status` of a response's trailers, or of its head if they have none; with `only_grpc`, of gRPC requests.
-pub(in crate::telemetry) fn grpc_status(cx: &FormatCx<'_>, only_grpc: bool) -> Option<i64> {
-    if only_grpc {
-        let content_type = cx.request?.headers.get("content-type")?;
-        let rest = content_type.strip_prefix(b"application/grpc")?;
-        if !(rest.is_empty() || matches!(rest.first(), Some(b'+' | b';'))) {
-            return None;
-        }
-    }
-    let of = |fields: &HeaderMap| fields.get_str("grpc-status")?.parse::<i64>().ok();
-    cx.response_trailers.and_then(of).or_else(|| cx.response.and_then(|head| of(&head.headers)))
-}
-
 fn write_state(value: Option<&[u8]>, quoted: bool, cut: Cut, out: &mut Vec<u8>) -> bool {
     if value.is_none() || !quoted {
         return append(value, cut, out);
@@ -476,17 +436,6 @@ fn write_state(value: Option<&[u8]>, quoted: bool, cut: Cut, out: &mut Vec<u8>) 
     append(value, cut, out);
     super::json::escape_from(out, start);
     out.push(b'"');
-    true
-}
-
-fn write_grpc_status(cx: &FormatCx<'_>, form: GrpcForm, out: &mut Vec<u8>) -> bool {
-    let Some(status) = grpc_status(cx, true) else { return false };
-    let named = usize::try_from(status).ok().and_then(|at| GRPC.get(at));
-    match (form, named) {
-        (GrpcForm::Camel, Some((camel, _))) => out.extend_from_slice(camel.as_bytes()),
-        (GrpcForm::Snake, Some((_, snake))) => out.extend_from_slice(snake.as_bytes()),
-        _ => out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes()),
-    }
     true
 }
 

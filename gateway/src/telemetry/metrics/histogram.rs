@@ -109,6 +109,18 @@ impl Bins {
         })
     }
 
+    /// How many values lie between each of [`BOUNDS`] and the one before.
+    pub fn disjoint(&self) -> [u64; BOUNDS.len()] {
+        let mut below = 0;
+        self.cumulative().map(|count| count - std::mem::replace(&mut below, count))
+    }
+
+    /// Left edge, width and count of each bin that holds a value, ascending.
+    pub fn filled(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+        let zeros = (self.zeros > 0).then_some((0.0, 0.0, self.zeros));
+        zeros.into_iter().chain(self.filled.iter().copied())
+    }
+
     /// Estimated quantiles: the values of a bin are taken to lie evenly in it. `None` if nothing was recorded.
     pub fn quantiles(&self) -> Option<Quantiles> {
         let total = self.count();

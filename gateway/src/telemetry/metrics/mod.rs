@@ -9,11 +9,14 @@ mod histogram;
 pub mod names;
 mod number;
 mod prometheus;
+mod query;
 mod registry;
 mod render;
 mod scope;
+mod shapes;
 
 pub use histogram::{Bins, Quantiles};
+pub use query::{Shape, Sort, StatsQuery};
 pub use registry::Registry;
-pub use render::{Pieces, StatsQuery};
+pub use render::Pieces;
 pub use scope::{Chunk, Counter, Gauge, Histogram, Kind, Scope, ScopeName, Statuses, Table};

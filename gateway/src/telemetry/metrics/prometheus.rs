@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::histogram::BOUNDS;
+use super::histogram::{BOUNDS, QUANTILES};
 use super::number::general;
+use super::query::{Shape, StatsQuery};
 use super::registry::Registry;
-use super::render::{Pieces, StatsQuery, by_parts};
+use super::render::{Pieces, by_parts};
 use super::scope::{Metric, Reading, ScopeState, Table};
 
 impl Registry {
@@ -109,6 +110,7 @@ fn members(table: &'static Table) -> Vec<(Sort, Cow<'static, str>, Member)> {
 impl Family {
     fn render(&self, query: &StatsQuery) -> String {
         let name = metric_name(&self.name);
+        let summaries = query.shape == Some(Shape::Summary);
         let mut out = String::new();
         for scope in self.scopes.iter() {
             let prefix = if query.filter.is_some() { scope.prefix() } else { String::new() };
@@ -134,7 +136,9 @@ impl Family {
                         }
                     }
                     Of::Workers(_) => {}
-                    Of::Histogram(index) => write_histogram(scope, index, &name, hidden, &mut out),
+                    Of::Histogram(index) => {
+                        write_histogram(scope, index, &name, hidden, summaries, &mut out);
+                    }
                 }
             }
         }
@@ -144,6 +148,7 @@ impl Family {
         let sort = match self.sort {
             Sort::Counter => "counter",
             Sort::Gauge => "gauge",
+            Sort::Histogram if summaries => "summary",
             Sort::Histogram => "histogram",
         };
         out.insert_str(0, &format!("# TYPE {name} {sort}\n"));
@@ -169,7 +174,7 @@ fn write_statuses(
     }
 }
 
-fn write_histogram(scope: &ScopeState, index: usize, name: &str, hidden: bool, out: &mut String) {
+fn write_histogram(scope: &ScopeState, index: usize, name: &str, hidden: bool, summary: bool, out: &mut String) {
     let bins = scope.bins(index);
     let count = bins.count();
     if count == 0 && hidden {
@@ -177,10 +182,18 @@ fn write_histogram(scope: &ScopeState, index: usize, name: &str, hidden: bool, o
     }
     let labels = labels(scope, None);
     let comma = if labels.is_empty() { "" } else { "," };
-    for (bound, count) in BOUNDS.iter().zip(bins.cumulative()) {
-        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", general(*bound, 32));
+    if summary {
+        let values = bins.quantiles().unwrap_or([f64::NAN; QUANTILES.len()]);
+        for (percent, value) in QUANTILES.iter().zip(values) {
+            let (quantile, value) = (general(percent / 100.0, 6), general(value, 32));
+            let _ = writeln!(out, "{name}{{{labels}{comma}quantile=\"{quantile}\"}} {value}");
+        }
+    } else {
+        for (bound, count) in BOUNDS.iter().zip(bins.cumulative()) {
+            let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", general(*bound, 32));
+        }
+        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
     }
-    let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
     let _ = writeln!(out, "{name}_sum{{{labels}}} {}", general(bins.sum(), 32));
     let _ = writeln!(out, "{name}_count{{{labels}}} {count}");
 }
@@ -243,7 +256,7 @@ mod tests {
         let listener = registry.scope(Listener, "127.0.0.1_0");
         listener.chunk(1).up(listener::DOWNSTREAM_CX_ACTIVE);
         registry.scope(Server, "").set(server::LIVE, 1);
-        let text = registry.prometheus(&StatsQuery { used_only: true, filter: None }).collect::<String>();
+        let text = registry.prometheus(&StatsQuery { used_only: true, ..StatsQuery::default() }).collect::<String>();
         for line in [
             "# TYPE envoy_cluster_external_upstream_rq counter",
             "envoy_cluster_external_upstream_rq{envoy_response_code=\"503\",envoy_cluster_name=\"up\"} 1",

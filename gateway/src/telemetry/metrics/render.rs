@@ -6,28 +6,13 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use regex::Regex;
 use serde_json::json;
 
-use super::histogram::{Bins, QUANTILES};
-use super::number::general;
+use super::histogram::Bins;
+use super::query::{Shape, Sort, StatsQuery};
 use super::registry::Registry;
 use super::scope::ScopeState;
-
-/// Which metrics are wanted: the query parameters of `/stats`.
-#[derive(Clone, Debug, Default)]
-pub struct StatsQuery {
-    /// Names in which it is found (`filter`).
-    pub filter: Option<Regex>,
-    /// Only metrics that have been touched (`usedonly`).
-    pub used_only: bool,
-}
-
-impl StatsQuery {
-    pub(super) fn wants(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
-    }
-}
+use super::shapes;
 
 /// A rendered part of a long answer.
 pub type Pieces = Box<dyn Iterator<Item = String>>;
@@ -49,15 +34,16 @@ impl Registry {
         });
         let histograms = of_histograms.into_iter().map(move |group| {
             let mut out = String::new();
+            let shape = for_histograms.shape.unwrap_or(Shape::Summary);
             for (name, bins) in histograms(&group, &for_histograms) {
-                let _ = writeln!(out, "{name}: {}", summary(&bins));
+                out.push_str(&shapes::text(&name, &bins, shape));
             }
             out
         });
         Box::new(numbers.chain(histograms).filter(|piece| !piece.is_empty()))
     }
 
-    /// The same as a JSON document of Envoy's shape. Weir keeps no intervals, so those are null.
+    /// The same as a JSON document of Envoy's shape.
     pub fn json(&self, query: &StatsQuery) -> Pieces {
         let groups = groups(self.living());
         let (of_histograms, for_histograms) = (groups.clone(), query.clone());
@@ -74,27 +60,13 @@ impl Registry {
         });
         // Envoy puts the histograms last, as one element of the list.
         let histograms = std::iter::once_with(move || {
-            let quantiles: Vec<_> =
-                of_histograms.iter().flat_map(|group| histograms(group, &for_histograms)).map(quantiles_json).collect();
-            let supported = QUANTILES.map(json_number);
-            let element = json!({"histograms": {"supported_quantiles": supported, "computed_quantiles": quantiles}});
-            format!("{}{element}]}}", last_separator.get())
+            let all = of_histograms.iter().flat_map(|group| histograms(group, &for_histograms)).collect();
+            let element = shapes::json(all, for_histograms.shape.unwrap_or(Shape::Summary));
+            element.map_or_else(|| "]}".to_owned(), |element| format!("{}{element}]}}", last_separator.get()))
         });
         let start = std::iter::once(r#"{"stats":["#.to_owned());
         Box::new(start.chain(numbers).chain(histograms).filter(|piece| !piece.is_empty()))
     }
-}
-
-fn quantiles_json((name, bins): (String, Bins)) -> serde_json::Value {
-    let values: Vec<_> = match bins.quantiles() {
-        Some(values) => values.iter().map(|v| json!({"interval": null, "cumulative": v})).collect(),
-        None => vec![json!({"interval": null, "cumulative": null}); QUANTILES.len()],
-    };
-    json!({"name": name, "values": values})
-}
-
-fn json_number(value: f64) -> serde_json::Value {
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
 }
 
 /// Scopes in such groups that the metrics of one all sort before those of the next: a scope whose prefix begins with
@@ -125,12 +97,13 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
         if query.used_only && !used {
             continue;
         }
+        let (counters, gauges) = (query.wants_sort(Sort::Counters), query.wants_sort(Sort::Gauges));
         let mut show = |name: String, value: Option<u64>, on_use: bool| {
             if !(value.is_none() && (on_use || query.used_only)) && query.wants(&name) {
                 all.push((name, value.unwrap_or(0)));
             }
         };
-        for (index, metric) in scope.table.counters.iter().enumerate() {
+        for (index, metric) in scope.table.counters.iter().enumerate().filter(|_| counters) {
             let value = if used { Some(reading.counter(index)).filter(|v| *v > 0) } else { None };
             show(format!("{prefix}{}", metric.name), value, metric.on_use);
             if metric.per_worker {
@@ -139,7 +112,7 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
                 }
             }
         }
-        for (index, metric) in scope.table.gauges.iter().enumerate() {
+        for (index, metric) in scope.table.gauges.iter().enumerate().filter(|_| gauges) {
             let value = if used { reading.gauge(index) } else { None };
             show(format!("{prefix}{}", metric.name), value, metric.on_use);
             if metric.per_worker {
@@ -148,7 +121,7 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
                 }
             }
         }
-        if reading.has_chunks() {
+        if counters && reading.has_chunks() {
             for (family, name) in scope.table.statuses.iter().enumerate() {
                 for status in 100..600 {
                     let value = Some(reading.status(family, status)).filter(|v| *v > 0);
@@ -164,6 +137,9 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
 }
 
 fn histograms(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, Bins)> {
+    if !query.wants_sort(Sort::Histograms) {
+        return Vec::new();
+    }
     let mut all: Vec<_> = group
         .iter()
         .flat_map(|scope| {
@@ -178,12 +154,6 @@ fn histograms(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, Bin
         .collect();
     all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     all
-}
-
-fn summary(bins: &Bins) -> String {
-    let Some(values) = bins.quantiles() else { return "No recorded values".to_owned() };
-    let shown = QUANTILES.iter().zip(values).map(|(q, v)| format!("P{}(nan,{})", general(*q, 6), general(v, 6)));
-    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// Orders scopes of one kind by their names' parts.
@@ -269,7 +239,7 @@ http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(na
         let http = registry.scope(Http, "i");
         http.chunk(1).record(http::DOWNSTREAM_RQ_TIME, 0);
         let filter = Some(Regex::new("downstream_rq_t(otal|ime)$").unwrap());
-        let json: String = registry.json(&StatsQuery { filter, used_only: false }).collect();
+        let json: String = registry.json(&StatsQuery { filter, ..StatsQuery::default() }).collect();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["stats"][0], json!({"name": "http.i.downstream_rq_total", "value": 0}));
         let histograms = &value["stats"][1]["histograms"];
