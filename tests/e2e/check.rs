@@ -350,3 +350,38 @@ async fn the_log_is_text_or_json() {
         }
     }
 }
+
+/// As protobuf merges a oneof: the choice of the command line stands, and the file's is as if it had never been.
+#[test]
+fn a_choice_on_the_command_line_replaces_the_files() {
+    let socket = "{ socket_address: { address: 127.0.0.1, port_value: 0 } }";
+    let file_source = "{ path_config_source: { path: /nowhere/lds.json } }";
+    for (file, over, found) in [
+        (
+            format!("admin: {{ address: {socket} }}"),
+            "admin: { address: { pipe: { path: /x } } }".to_owned(),
+            vec!["admin.address.pipe"],
+        ),
+        ("admin: { address: { pipe: { path: /x } } }".to_owned(), format!("admin: {{ address: {socket} }}"), vec![]),
+        (
+            format!("dynamic_resources: {{ lds_config: {file_source} }}"),
+            "dynamic_resources: { lds_config: { ads: {} } }".to_owned(),
+            vec!["dynamic_resources.lds_config.ads"],
+        ),
+        (
+            "dynamic_resources: { lds_config: { ads: {} } }".to_owned(),
+            "dynamic_resources: { lds_config: { path_config_source: {} } }".to_owned(),
+            vec!["dynamic_resources.lds_config.path_config_source.path"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bootstrap.yaml");
+        std::fs::write(&path, &file).unwrap();
+        let output = printed(&weir(&["check", path.to_str().unwrap(), "--config-yaml", &over]));
+        let problems: Vec<_> = output.lines().filter(|line| line.contains("bootstrap.yaml:1: ")).collect();
+        assert_eq!(problems.len(), found.len(), "{file} {over}: {output}");
+        for (problem, path) in problems.iter().zip(found) {
+            assert!(problem.contains(&format!(" {path}: ")), "{output}");
+        }
+    }
+}

@@ -93,7 +93,10 @@ pub(super) fn check(config: &Config) -> Checked {
     let access_logs = Arc::new(Sinks::dry(&registry));
     let mut publisher = Publisher::new(PublisherSettings { registry, plugins, access_logs }, Arc::default());
     let mut findings = config.findings_of_over();
-    findings.extend(config.admin(&bootstrap).err().unwrap_or_default());
+    // An address that is refused as it stands is not told again for what is missing from it.
+    if !bootstrap.problems.iter().any(|problem| problem.path.starts_with("admin.address")) {
+        findings.extend(config.admin(&bootstrap).err().unwrap_or_default());
+    }
     let mut sources = config.sources(bootstrap);
     findings.extend(sources.load(&mut publisher));
     findings.extend_from_slice(sources.unready());

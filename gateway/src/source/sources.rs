@@ -310,5 +310,6 @@ fn root_reference(kind: Kind, config: &pb::core::ConfigSource) -> Option<Referen
         ConfigSourceSpecifier::Path(path) => (path.clone(), None),
         _ => return None,
     };
-    Some(Reference { kind, name: String::new(), path: path.into(), watched_directory })
+    // An empty path is refused with the bootstrap, too.
+    (!path.is_empty()).then(|| Reference { kind, name: String::new(), path: path.into(), watched_directory })
 }
