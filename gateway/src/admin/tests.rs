@@ -141,6 +141,8 @@ fn stats_in_all_forms() {
     assert!(metrics.contains("\nenvoy_cluster_membership_total{envoy_cluster_name=\"up\"} 1\n"), "{metrics}");
     assert_eq!(fixture.get("/stats?format=prometheus&usedonly").0, 200);
     assert_eq!(fixture.get("/stats?format=xml").0, 400);
+    let (status, text) = fixture.get("/stats?format=active-html");
+    assert!(status == 400 && text.starts_with("Weir has no HTML"), "{text}");
     assert_eq!(fixture.get("/stats?filter=*").0, 400);
 }
 

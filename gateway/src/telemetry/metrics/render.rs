@@ -164,6 +164,8 @@ pub(super) fn by_parts(one: &ScopeState, other: &ScopeState) -> Ordering {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use regex::Regex;
+
     use super::super::names::{Cluster, Http, Listener, ListenerHttp, Server, cluster, http, listener, server};
     use super::*;
 
@@ -182,7 +184,7 @@ mod tests {
         let listener = registry.scope(Listener, "127.0.0.1_80");
         let _both = registry.scope(ListenerHttp, ("127.0.0.1_80", "ingress"));
         listener.chunk(2).inc(listener::DOWNSTREAM_CX_TOTAL);
-        let text = registry.text(&StatsQuery { used_only: true, filter: None }).collect::<String>();
+        let text = registry.text(&StatsQuery { used_only: true, ..StatsQuery::default() }).collect::<String>();
         let expected = "cluster.a.b.external.upstream_rq_503: 1
 cluster.a.b.external.upstream_rq_5xx: 1
 cluster.a.b.external.upstream_rq_completed: 1
@@ -203,7 +205,7 @@ http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(na
         assert!(names.is_sorted_by_key(|l| l.split(": ").next()));
         assert!(all.contains("listener.127.0.0.1_80.http.ingress.downstream_rq_2xx: 0\n"));
         let filter = Some(Regex::new("rq_total$").unwrap());
-        let found: String = registry.text(&StatsQuery { filter, used_only: true }).collect();
+        let found: String = registry.text(&StatsQuery { filter, used_only: true, ..StatsQuery::default() }).collect();
         assert_eq!(found, "http.ingress.downstream_rq_total: 3\n");
     }
 
@@ -245,6 +247,6 @@ http.ingress.downstream_rq_time: P0(nan,42.5) P25(nan,42.5) P50(nan,42.5) P75(na
         let histograms = &value["stats"][1]["histograms"];
         assert_eq!(histograms["supported_quantiles"], json!([0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100]));
         assert_eq!(histograms["computed_quantiles"][0]["name"], "http.i.downstream_rq_time");
-        assert_eq!(histograms["computed_quantiles"][0]["values"][0], json!({"interval": null, "cumulative": 0.0}));
+        assert_eq!(histograms["computed_quantiles"][0]["values"][0], json!({"interval": null, "cumulative": 0}));
     }
 }
