@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{HeadersAction, HttpFilter, Stream, StreamState, TrailersAction, Wants};
 use crate::http::HeaderMap;
+use crate::http::one_line::{Of, add};
 use crate::route::StringMatcher;
 use crate::telemetry::format::{Format, FormatCx};
 
@@ -94,7 +95,7 @@ impl HttpFilter for HeaderMutationFilter {
     fn on_request_trailers(&mut self, stream: &Stream) -> TrailersAction {
         let state = &mut *stream.edit();
         for mutation in self.levels.iter().flat_map(|level| &level.request_trailers) {
-            apply(mutation, state, |state| Target::Fields(state.request_trailers.as_mut()));
+            apply(mutation, state, |state| Target::Trailers(state.request_trailers.as_mut()));
         }
         TrailersAction::Continue
     }
@@ -102,7 +103,7 @@ impl HttpFilter for HeaderMutationFilter {
     fn on_response_headers(&mut self, stream: &Stream, _end: bool) -> HeadersAction {
         let state = &mut *stream.edit();
         for mutation in self.levels.iter().flat_map(|level| &level.response) {
-            apply(mutation, state, |state| Target::Fields(state.response.as_mut().map(|head| &mut head.headers)));
+            apply(mutation, state, |state| Target::Response(state.response.as_mut().map(|head| &mut head.headers)));
         }
         HeadersAction::Continue
     }
@@ -110,7 +111,7 @@ impl HttpFilter for HeaderMutationFilter {
     fn on_response_trailers(&mut self, stream: &Stream) -> TrailersAction {
         let state = &mut *stream.edit();
         for mutation in self.levels.iter().flat_map(|level| &level.response_trailers) {
-            apply(mutation, state, |state| Target::Fields(state.response_trailers.as_mut()));
+            apply(mutation, state, |state| Target::Trailers(state.response_trailers.as_mut()));
         }
         TrailersAction::Continue
     }
@@ -119,14 +120,15 @@ impl HttpFilter for HeaderMutationFilter {
 enum Target<'a> {
     /// With its pseudo-headers.
     Request(&'a mut StreamState),
-    Fields(Option<&'a mut HeaderMap>),
+    Response(Option<&'a mut HeaderMap>),
+    Trailers(Option<&'a mut HeaderMap>),
 }
 
 impl<'a> Target<'a> {
     fn fields(self) -> Option<&'a mut HeaderMap> {
         match self {
             Target::Request(state) => Some(&mut state.request.headers),
-            Target::Fields(map) => map,
+            Target::Response(map) | Target::Trailers(map) => map,
         }
     }
 }
@@ -153,7 +155,7 @@ fn apply<'s>(
             if value.is_empty() && !append.keep_empty {
                 return;
             }
-            let map = match target(state) {
+            let (map, of) = match target(state) {
                 Target::Request(state) => {
                     if let Some(slot) = pseudo(state, &append.name) {
                         if !value.is_empty() {
@@ -161,25 +163,27 @@ fn apply<'s>(
                         }
                         return;
                     }
-                    Some(&mut state.request.headers)
+                    (Some(&mut state.request.headers), Some(Of::Request))
                 }
-                Target::Fields(map) => map,
+                Target::Response(map) => (map, Some(Of::Response)),
+                Target::Trailers(map) => (map, None),
             };
             if let Some(map) = map {
-                append.write(map, &value);
+                append.write(map, of, &value);
             }
         }
     }
 }
 
 impl Append {
-    fn write(&self, map: &mut HeaderMap, value: &[u8]) {
-        match self.action {
-            AppendAction::AppendIfExistsOrAdd => map.append(&self.name, value),
-            AppendAction::AddIfAbsent if map.contains(&self.name) => {}
-            AppendAction::AddIfAbsent => map.append(&self.name, value),
-            AppendAction::OverwriteIfExists if !map.contains(&self.name) => {}
-            AppendAction::OverwriteIfExists | AppendAction::OverwriteIfExistsOrAdd => map.set(&self.name, value),
+    fn write(&self, map: &mut HeaderMap, of: Option<Of>, value: &[u8]) {
+        match (self.action, of) {
+            (AppendAction::AppendIfExistsOrAdd, Some(of)) => add(map, of, &self.name, value),
+            (AppendAction::AppendIfExistsOrAdd, None) => map.append(&self.name, value),
+            (AppendAction::AddIfAbsent, _) if map.contains(&self.name) => {}
+            (AppendAction::AddIfAbsent, _) => map.append(&self.name, value),
+            (AppendAction::OverwriteIfExists, _) if !map.contains(&self.name) => {}
+            (AppendAction::OverwriteIfExists | AppendAction::OverwriteIfExistsOrAdd, _) => map.set(&self.name, value),
         }
     }
 }

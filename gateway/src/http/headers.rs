@@ -11,6 +11,10 @@ pub struct HeaderMap {
     entries: Vec<Entry>,
     /// Bytes of the arena that no entry points to any more.
     dead: usize,
+    /// One bit for each name that was ever added, as a small Bloom filter: most names that are asked for are not there.
+    seen: u64,
+    /// A bit of `seen` was set twice.
+    again: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -35,15 +39,21 @@ fn tag(name: &[u8]) -> u32 {
     }
 }
 
+/// The bit of a name in `HeaderMap::seen`. The number was searched for: no two of the usual names share a bit.
+#[inline]
+fn bit(tag: u32) -> u64 {
+    1 << (tag.wrapping_mul(0xA81A_A40B) >> 26)
+}
+
 impl HeaderMap {
     /// An empty map; allocates nothing.
     pub const fn new() -> Self {
-        Self { arena: Vec::new(), entries: Vec::new(), dead: 0 }
+        Self { arena: Vec::new(), entries: Vec::new(), dead: 0, seen: 0, again: false }
     }
 
     /// An empty map with room for `fields` fields of together `bytes` bytes of names and values.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { arena: Vec::with_capacity(bytes), entries: Vec::with_capacity(fields), dead: 0 }
+        Self { arena: Vec::with_capacity(bytes), entries: Vec::with_capacity(fields), ..Self::new() }
     }
 
     /// How many fields there are, duplicates counted.
@@ -65,7 +75,7 @@ impl HeaderMap {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.entries.clear();
-        self.dead = 0;
+        (self.dead, self.seen, self.again) = (0, 0, false);
     }
 
     /// The first value of `name` (any case).
@@ -73,6 +83,9 @@ impl HeaderMap {
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let name = name.as_ref();
         let tag = tag(name);
+        if self.seen & bit(tag) == 0 {
+            return None;
+        }
         self.entries
             .iter()
             .find(|e| e.tag == tag && self.name_of(e).eq_ignore_ascii_case(name))
@@ -98,6 +111,21 @@ impl HeaderMap {
         self.get(name).is_some()
     }
 
+    /// Whether a name may be there twice; if not, it is not.
+    #[inline]
+    pub fn may_repeat(&self) -> bool {
+        self.again
+    }
+
+    /// Names (lower case) that are there twice, each as often as it is there, and perhaps a few more.
+    pub fn repeated(&self) -> impl Iterator<Item = &[u8]> {
+        let mut tags: Vec<u32> = self.entries.iter().map(|e| e.tag).collect();
+        tags.sort_unstable();
+        let mut twice: Vec<u32> = tags.array_windows().filter(|[one, next]| one == next).map(|[one, _]| *one).collect();
+        twice.dedup();
+        self.entries.iter().filter(move |e| twice.binary_search(&e.tag).is_ok()).map(|e| self.name_of(e))
+    }
+
     /// Names (lower case) and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.entries.iter().map(|e| (self.name_of(e), self.value_of(e)))
@@ -115,6 +143,9 @@ impl HeaderMap {
     #[inline]
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         if let Some(entry) = self.store(name.as_ref(), value.as_ref()) {
+            let bit = bit(entry.tag);
+            self.again |= self.seen & bit != 0;
+            self.seen |= bit;
             self.entries.push(entry);
         }
     }
@@ -167,23 +198,27 @@ impl HeaderMap {
 
     fn position(&self, name: &[u8]) -> Option<usize> {
         let tag = tag(name);
+        if self.seen & bit(tag) == 0 {
+            return None;
+        }
         self.entries.iter().position(|e| e.tag == tag && self.name_of(e).eq_ignore_ascii_case(name))
     }
 
     fn remove_from(&mut self, start: usize, name: &[u8]) -> usize {
         let before = self.entries.len();
         let tag = tag(name);
-        let mut at = start;
-        while at < self.entries.len() {
+        let mut kept = start;
+        for at in start..before {
             let entry = self.entries[at];
             if entry.tag == tag && self.name_of(&entry).eq_ignore_ascii_case(name) {
                 self.bury(entry);
-                self.entries.remove(at);
             } else {
-                at += 1;
+                self.entries[kept] = entry;
+                kept += 1;
             }
         }
-        before - self.entries.len()
+        self.entries.truncate(kept);
+        before - kept
     }
 
     fn bury(&mut self, entry: Entry) {
@@ -275,6 +310,24 @@ mod tests {
         assert_eq!(map.remove("x-one"), 0);
         map.retain(|n, _| n != b"host");
         assert_eq!(listed(&map), [("x-two".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn finds_names_that_are_there_twice() {
+        let map = map();
+        assert!(map.may_repeat());
+        assert_eq!(map.repeated().collect::<Vec<_>>(), [b"x-one", b"x-one"]);
+        let usual_of_requests = "accept user-agent accept-encoding accept-language content-type content-length cookie \
+            authorization referer x-forwarded-for x-forwarded-proto x-request-id x-envoy-expected-rq-timeout-ms origin \
+            cache-control traceparent te upgrade-insecure-requests x-forwarded-host";
+        let usual_of_responses = "content-type content-length date server etag cache-control last-modified vary \
+            x-envoy-upstream-service-time set-cookie location via age expires accept-ranges content-encoding \
+            strict-transport-security x-content-type-options x-frame-options";
+        for usual in [usual_of_requests, usual_of_responses] {
+            let map: HeaderMap = usual.split_ascii_whitespace().map(|name| (name, "")).collect();
+            assert!(!map.may_repeat());
+            assert_eq!(map.repeated().count(), 0);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod body;
 pub mod h1;
 pub mod head;
 pub mod headers;
+pub mod one_line;
 pub mod path;
 
 pub use body::BodyBuf;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use weir_wasm::{MapType, Pairs, PairsBuffer, Status};
 
 use crate::filter::StreamState;
+use crate::http::one_line::{Of, add, join_lines};
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
 
 /// Most bytes of names and values in a map that a guest may write to.
@@ -88,14 +89,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Adds a field behind the others.
+    /// Adds a field behind the others, or to the one line that it has.
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
         if is_host(name) || name.starts_with(b":") {
             // There is exactly one of each already.
             return Err(Status::BadArgument);
         }
         self.check(name, value)?;
-        self.map_mut().append(name, value);
+        match self {
+            Self::Request(head) => add(&mut head.headers, Of::Request, name, value),
+            Self::Response(head) => add(&mut head.headers, Of::Response, name, value),
+            Self::Trailers(map) => map.append(name, value),
+        }
         Ok(())
     }
 
@@ -149,6 +154,11 @@ impl<'a> Fields<'a> {
                 return Err(Status::BadArgument);
             }
             fresh.append(name, value);
+        }
+        match self {
+            Self::Request(_) => join_lines(&mut fresh, Of::Request),
+            Self::Response(_) => join_lines(&mut fresh, Of::Response),
+            Self::Trailers(_) => {}
         }
         let pseudo = || pairs.iter().filter(|(name, _)| name.starts_with(b":") || is_host(name));
         match self {

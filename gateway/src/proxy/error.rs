@@ -64,6 +64,8 @@ pub(crate) enum Cause {
     PerTryIdleTimeout,
     /// The try lived for too long (the cluster's `max_stream_duration`); says whether the request had come whole.
     UpstreamStreamDuration(bool),
+    /// The body became too large to be kept for another try, and no try is under way.
+    RetryBuffer,
     /// The route configuration has not come yet or is gone.
     NoRouteConfiguration,
 }
@@ -154,6 +156,12 @@ impl Cause {
                 if *complete { 504 } else { 408 },
                 "upstream_max_stream_duration_reached",
                 "upstream max stream duration reached".into(),
+            ),
+            Self::RetryBuffer => (
+                F::NONE,
+                507,
+                "request_payload_exceeded_retry_buffer_limit",
+                "exceeded request buffer limit while retrying upstream".into(),
             ),
         };
         let mut reply = LocalReply::new(status, body, details);

@@ -41,7 +41,6 @@ pub(crate) fn apply(
     let trust = &manager.trust;
     let headers = &mut head.headers;
     let mut scratch = String::new();
-    join_fields(headers, "x-forwarded-for");
 
     let (client, single) = if trust.use_remote_address {
         let single = !headers.contains("x-forwarded-for");
@@ -111,20 +110,18 @@ pub(crate) fn apply(
     }
 }
 
-/// What the client spoke as far as is known: what x-forwarded-proto says, if it says one of two things and that once. It
-/// is set if it is absent.
+/// What the client spoke as far as is known: what x-forwarded-proto says, if it says one of two things. It is set if it is
+/// absent.
 fn client_scheme(headers: &mut crate::http::HeaderMap, tls: bool) -> &'static str {
     let own = if tls { "https" } else { "http" };
-    let mut told = headers.get_all("x-forwarded-proto");
-    match (told.next(), told.next()) {
-        (None, _) => {
-            drop(told);
+    match headers.get("x-forwarded-proto") {
+        None => {
             headers.append("x-forwarded-proto", own);
             own
         }
-        (Some(proto), None) if proto.eq_ignore_ascii_case(b"https") => "https",
-        (Some(proto), None) if proto.eq_ignore_ascii_case(b"http") => "http",
-        _ => own,
+        Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
+        Some(proto) if proto.eq_ignore_ascii_case(b"http") => "http",
+        Some(_) => own,
     }
 }
 
@@ -239,15 +236,6 @@ fn own_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
-}
-
-/// Fields of one name become one, their values behind each other.
-fn join_fields(headers: &mut crate::http::HeaderMap, name: &str) {
-    if headers.get_all(name).nth(1).is_none() {
-        return;
-    }
-    let joined = headers.get_all(name).collect::<Vec<_>>().join(&b","[..]);
-    headers.set(name, joined);
 }
 
 /// Adds to a list field; Envoy keeps one field and adds behind `between`, which differs from field to field.

@@ -11,6 +11,7 @@ use super::connection::ConnectionContext;
 use super::connection::Serving;
 use super::downstream::{Downstream, DownstreamError};
 use super::error::Cause;
+use super::prepare::valid_authority;
 use super::request::{self, Incoming};
 use crate::http::h1::{
     BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, RequestOptions, RequestStart,
@@ -174,7 +175,8 @@ async fn serve_one(
     let mut head = start.head;
     if start.expect_continue && !manager.proxy_100_continue {
         head.headers.remove("expect");
-        if !end {
+        // To Envoy's codec a host that is none is no request.
+        if valid_authority(&head.authority) {
             stream.informational(&ResponseHead::new(100));
         }
     }

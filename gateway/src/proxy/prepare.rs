@@ -18,10 +18,10 @@ pub(super) fn prepare(
     incoming: Incoming,
     info: &mut StreamInfo,
 ) -> (RequestHead, Option<(ResponseFlags, LocalReply)>) {
-    let (has_host, upgrade) = (incoming.has_host, incoming.upgrade);
+    let has_host = incoming.has_host;
     let mut head = incoming.head;
     let metrics = manager.scope.chunk(cx.worker.index);
-    let refused = check(manager, &mut head, has_host, upgrade).or_else(|| canonical(manager, &mut head, metrics));
+    let refused = check(manager, &mut head, has_host).or_else(|| canonical(manager, &mut head, metrics));
     if refused.is_none() {
         canonical_host(&mut head, &manager.host, cx.info.local.port());
     }
@@ -29,12 +29,7 @@ pub(super) fn prepare(
     (head, refused)
 }
 
-fn check(
-    manager: &ConnectionManager,
-    head: &mut RequestHead,
-    has_host: bool,
-    upgrade: bool,
-) -> Option<(ResponseFlags, LocalReply)> {
+fn check(manager: &ConnectionManager, head: &mut RequestHead, has_host: bool) -> Option<(ResponseFlags, LocalReply)> {
     if head.version == Version::Http10 && !has_host {
         head.authority = manager.http1.default_host.clone();
     }
@@ -52,9 +47,6 @@ fn check(
                 return Some(Cause::Underscore.reply());
             }
         }
-    }
-    if upgrade {
-        return Some(Cause::UpgradeRefused.reply());
     }
     if head.method == "CONNECT" {
         return Some(Cause::NoRoute.reply());
@@ -120,7 +112,7 @@ fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Characters that Envoy takes in an authority (RFC 3986 section 3.2, and a little more).
-fn valid_authority(authority: &[u8]) -> bool {
+pub(super) fn valid_authority(authority: &[u8]) -> bool {
     authority.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b))
 }
 

@@ -52,9 +52,10 @@ pub(crate) async fn serve(
 ) {
     let mut info = StreamInfo::new(Rc::clone(&cx.info), incoming.head.version);
     info.request_header_bytes = incoming.header_bytes;
-    let end = incoming.end;
+    let (end, upgrade) = (incoming.end, incoming.upgrade);
     let (head, refused) = prepare::prepare(cx, serving.manager(), incoming, &mut info);
     let mut request = Request::new(cx, serving, head, info, refused.is_none());
+    let refused = refused.or_else(|| upgrade.then(|| request.upgrade_refused()));
     request.begin(down, end, refused);
     std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
     request.finish();
@@ -204,6 +205,20 @@ impl Request {
         }
     }
 
+    /// No route allows another protocol; as Envoy, that is said of a route only.
+    fn upgrade_refused(&self) -> (ResponseFlags, LocalReply) {
+        match self.route {
+            Chosen::None => self.no_route(),
+            Chosen::Route(_) | Chosen::HttpsRedirect => Cause::UpgradeRefused.reply(),
+        }
+    }
+
+    fn no_route(&self) -> (ResponseFlags, LocalReply) {
+        self.metrics().inc(http::NO_ROUTE);
+        let known = self.routes.is_some();
+        if known { Cause::NoRoute.reply() } else { Cause::NoRouteConfiguration.reply() }
+    }
+
     /// Lets the request's head into the filters, or answers it if the connection manager refused it.
     fn begin(&mut self, down: &mut Downstream<'_>, end: bool, refused: Option<(ResponseFlags, LocalReply)>) {
         self.request_read = end;
@@ -329,11 +344,6 @@ impl Request {
         self.chain.respond(Box::new(reply));
     }
 
-    fn answer_cause(&mut self, cause: &Cause) {
-        let (flags, reply) = cause.reply();
-        self.answer(flags, reply);
-    }
-
     /// As [`Self::answer`], from outside of the chain's calls; a response that has begun is cut instead.
     fn fail(&mut self, flags: ResponseFlags, reply: LocalReply, down: &mut Downstream<'_>) {
         self.stream.edit().info.flags.insert(flags);
@@ -348,7 +358,8 @@ impl Request {
 
     fn local_reply(&mut self, mut reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
         self.drop_router();
-        if reply.status == 413 {
+        // As Envoy, whose filters see the end of a body after the body: until then more may come.
+        if reply.status == 413 || !self.request_read {
             down.close_after();
         }
         let body = {

@@ -2,6 +2,7 @@
 //! route says so.
 
 mod account;
+mod body;
 mod failure;
 mod instructions;
 mod limits;
@@ -32,6 +33,7 @@ use crate::telemetry::{Details, ResponseFlags};
 use crate::upstream::h1::{Exchange, ExchangeError, Head};
 use crate::upstream::{Acquire, Lease, UpstreamError};
 
+use self::body::Replay;
 pub(super) use self::failure::refusal;
 use self::limits::TryLimits;
 use self::plan::finish_head;
@@ -106,12 +108,6 @@ struct Active {
     flushed: bool,
 }
 
-/// The request's body, kept for another try as long as one may come and it is not too large.
-enum Replay {
-    Off,
-    Keep { pieces: Vec<Bytes>, len: usize, limit: usize },
-}
-
 impl Router {
     /// Finishes the request's head and makes the first try. `end` says that the head is all of the request.
     pub(super) fn start(
@@ -178,49 +174,6 @@ impl Router {
         };
         router.try_once(worker, stream)?;
         Ok(router)
-    }
-
-    /// Takes pieces of the request's body.
-    pub(super) fn send(&mut self, mut pieces: BodyBuf, end: bool) {
-        if let Replay::Keep { pieces: kept, len, limit } = &mut self.replay {
-            *len += pieces.len();
-            if *len > *limit {
-                self.replay = Replay::Off;
-                // Beyond the limit the request can be sent once only.
-                self.retry = None;
-                self.cluster.runtime.metrics().inc(metric::RETRY_OR_SHADOW_ABANDONED);
-            } else {
-                kept.extend(pieces.pieces().cloned());
-            }
-        }
-        self.unsent.append(&mut pieces);
-        if end {
-            self.end_request(None);
-        }
-    }
-
-    /// Takes the request's trailers, its end.
-    pub(super) fn send_trailers(&mut self, trailers: Option<HeaderMap>) {
-        self.end_request(trailers);
-    }
-
-    fn end_request(&mut self, trailers: Option<HeaderMap>) {
-        let now = Instant::now();
-        self.ended = true;
-        self.trailers = trailers;
-        self.timeout_at = due(now, self.timeout);
-        if matches!(self.attempt, Attempt::Active(_)) {
-            self.limit_try(|limits| limits.requested(now));
-        }
-    }
-
-    /// Bytes that wait for the endpoint.
-    pub(super) fn queued(&self) -> usize {
-        let wire = match &self.attempt {
-            Attempt::Active(active) => active.lease.wire.queued(),
-            _ => 0,
-        };
-        self.unsent.len() + wire
     }
 
     /// When it wants to be polled at the latest.

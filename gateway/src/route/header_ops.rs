@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::http::one_line::{Of, add};
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
 use crate::telemetry::StreamInfo;
 use crate::telemetry::format::{Format, FormatCx};
@@ -120,7 +121,7 @@ impl HeaderOps {
         let Some(ops) = &self.0 else { return };
         ops.remove_from(&mut head.headers);
         let values = ops.values(&FormatCx::new(info).request(head));
-        ops.write(&mut head.headers, values);
+        ops.write(&mut head.headers, Of::Request, values);
     }
 
     /// Done to a response; `request` is the request as it was sent on.
@@ -128,7 +129,7 @@ impl HeaderOps {
         let Some(ops) = &self.0 else { return };
         ops.remove_from(&mut head.headers);
         let values = ops.values(&FormatCx::new(info).request(request).response(head));
-        ops.write(&mut head.headers, values);
+        ops.write(&mut head.headers, Of::Response, values);
     }
 }
 
@@ -164,7 +165,7 @@ impl Ops {
     }
 
     /// As Envoy: first what replaces, then what is added; presence is judged before either.
-    fn write(&self, headers: &mut HeaderMap, values: Values) {
+    fn write(&self, headers: &mut HeaderMap, of: Of, values: Values) {
         let mut start = 0;
         let mut additions: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
         let mut replacements: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
@@ -191,7 +192,7 @@ impl Ops {
             headers.set(name, value);
         }
         for (name, value) in additions {
-            headers.append(name, value);
+            add(headers, of, name.as_bytes(), value);
         }
     }
 }

@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod drained;
 mod ends;
+mod fields;
 mod formats;
 mod forwarded;
 mod framing;

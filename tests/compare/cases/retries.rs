@@ -1,6 +1,6 @@
 //! Which failures are tried again, how often, and what the client sees.
 
-use crate::case::{Case, case, get};
+use crate::case::{Case, Input, case, get};
 use crate::run::compare;
 use crate::setup::Setup;
 use serde_json::{Value, json};
@@ -40,6 +40,10 @@ async fn policies() {
         route("two", json!({"retry_on": "5xx", "num_retries": 2})),
         {"name": "small-body", "match": {"prefix": "/small-body"}, "per_request_buffer_limit_bytes": 10,
             "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"name": "small-body-later", "match": {"prefix": "/later"}, "request_body_buffer_limit": 10,
+            "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "30s", "max_interval": "60s"}}}},
+        {"name": "no-one", "match": {"prefix": "/no-one"}, "request_body_buffer_limit": 10, "route": {"cluster": "refused",
+            "retry_policy": {"retry_on": "connect-failure", "retry_back_off": {"base_interval": "30s", "max_interval": "60s"}}}},
         {"name": "small-body-newer", "match": {"prefix": "/newer-small-body"}, "request_body_buffer_limit": 10,
             "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "0.001s"}}}},
         {"name": "refused-5xx", "match": {"prefix": "/unreachable"}, "route": {"cluster": "refused", "retry_policy": {"retry_on": "reset"}}},
@@ -146,6 +150,25 @@ async fn policies() {
         post("a body beyond the limit is not", "/small-body", "status=503|status=200", "0123456789a"),
         post("a body within the newer limit is sent again", "/newer-small-body", "status=503|status=200", "0123456789"),
         post("a body beyond the newer limit is not", "/newer-small-body", "status=503|status=200", "0123456789a"),
+        case(
+            "a body outgrows the limit while a try is waited for",
+            "POST /later HTTP/1.1\r\nhost: a\r\nx-upstream: early;status=503|status=200\r\ncontent-length: 20\r\n\r\n01234",
+        )
+        .then(Input::AtUpstream)
+        .piece("56789abcdefghij"),
+        case(
+            "a body in chunks outgrows the limit while a try is waited for",
+            "POST /later HTTP/1.1\r\nhost: a\r\nx-upstream: early;status=503|status=200\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .then(Input::AtUpstream)
+        .piece("5\r\n01234\r\n")
+        .piece("6\r\n56789a\r\n")
+        .piece("0\r\n\r\n"),
+        case(
+            "a body outgrows the limit, nobody listens",
+            "POST /no-one HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n",
+        )
+        .piece("0123456789a"),
         post("a large body is sent again", "/5xx", "status=503|status=200", &"x".repeat(50_000)),
         case(
             "chunks are sent again",

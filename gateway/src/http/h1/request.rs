@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 
 use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
+use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, RequestHead, Version};
 
 /// What a listener accepts.
@@ -27,7 +28,7 @@ pub struct RequestStart {
     pub consumed: usize,
     /// The client allows another request on this connection.
     pub keep_alive: bool,
-    /// The client waits for a 100 before it sends the body.
+    /// The client waits for a 100 (of HTTP/1.0 it means nothing).
     pub expect_continue: bool,
     /// The client asked for another protocol (`connection: upgrade` and `upgrade`).
     pub upgrade: bool,
@@ -95,10 +96,10 @@ fn parse_into<'b>(
                 upgrade = true;
                 headers.append(field.name, field.value);
             }
-            Hop::Te if has_token(field.value, b"trailers") => headers.append(field.name, b"trailers"),
-            Hop::Te | Hop::KeepAlive => {}
+            Hop::Te => transfer_extensions(field.value, &mut headers),
+            Hop::KeepAlive => {}
             Hop::Expect => {
-                expect_continue = field.value.eq_ignore_ascii_case(b"100-continue");
+                expect_continue = field.value.eq_ignore_ascii_case(b"100-continue") && !headers.contains(field.name);
                 headers.append(field.name, field.value);
             }
         }
@@ -107,16 +108,16 @@ fn parse_into<'b>(
     if !upgrade {
         headers.remove("upgrade");
     }
-    for name in &framing.nominated {
+    for name in framing.nominated.iter().filter(|name| ***name != *b"te") {
         headers.remove(name);
     }
+    join_lines(&mut headers, Of::Request);
 
     if !target.is_ascii() {
         return Err(HeadError::CODEC);
     }
-    let connect = method == "CONNECT";
     let body = body_of(&framing, version)?;
-    let (scheme, authority, path) = split_target(target, connect)?;
+    let (scheme, authority, path) = split_target(target, method)?;
     if options.refuse_https && scheme.as_deref() == Some(b"https") {
         return Err(HeadError { status: 403, details: "http1.https_url_on_plaintext_connection" });
     }
@@ -135,14 +136,20 @@ fn parse_into<'b>(
         body,
         consumed,
         keep_alive,
-        expect_continue: expect_continue && version == Version::Http11,
+        expect_continue,
         upgrade,
         has_host: named.is_some(),
     }))
 }
 
-fn has_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|b| *b == b',').any(|entry| entry.trim_ascii().eq_ignore_ascii_case(token))
+/// As Envoy: `trailers` goes on, whatever else is said; an empty field stays.
+#[cold]
+fn transfer_extensions(value: &[u8], headers: &mut HeaderMap) {
+    if value.split(|b| *b == b',').any(|word| word.trim_ascii() == b"trailers") {
+        headers.set("te", b"trailers");
+    } else if value.is_empty() && !headers.contains("te") {
+        headers.append("te", b"");
+    }
 }
 
 /// RFC 9112 section 6.3, without the repairs it allows.
@@ -156,11 +163,11 @@ fn body_of(framing: &FramingFields, version: Version) -> Result<BodyDecoder, Hea
     }
 }
 
-/// Origin form, absolute form (RFC 9112 section 3.2.2: its host wins over the field), `*`, or the authority of CONNECT.
+/// Origin form, absolute form (RFC 9112 section 3.2.2: its host wins over the field), `*` of OPTIONS, or the authority of CONNECT.
 #[allow(clippy::type_complexity)] // three parts of one target, taken apart at once by the only caller
-fn split_target(target: &str, connect: bool) -> Result<(Option<Bytes>, Option<&[u8]>, &[u8]), HeadError> {
+fn split_target<'t>(target: &'t str, method: &str) -> Result<(Option<Bytes>, Option<&'t [u8]>, &'t [u8]), HeadError> {
     let bytes = target.as_bytes();
-    if connect {
+    if method == "CONNECT" {
         let port = target.rsplit_once(':').map(|(_, port)| port);
         if !port.is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
             || bytes.contains(&b'/')
@@ -169,7 +176,7 @@ fn split_target(target: &str, connect: bool) -> Result<(Option<Bytes>, Option<&[
         }
         return Ok((None, Some(bytes), b""));
     }
-    if bytes.first() == Some(&b'/') || bytes == b"*" {
+    if bytes.first() == Some(&b'/') || bytes == b"*" && method == "OPTIONS" {
         return Ok((None, None, bytes));
     }
     let bad = HeadError::bad("http1.invalid_url");
@@ -346,6 +353,7 @@ mod tests {
         let start = parse("CONNECT a:1 HTTP/1.1\r\nhost: b\r\n\r\n").unwrap().unwrap();
         assert_eq!((&start.head.authority[..], &start.head.path[..]), (&b"a:1"[..], &b""[..]));
         assert_eq!(refused("GET x HTTP/1.1\r\n\r\n"), "http1.invalid_url");
+        assert_eq!(refused("GET * HTTP/1.1\r\n\r\n"), "http1.invalid_url");
     }
 
     #[test]

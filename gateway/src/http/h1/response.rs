@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::request::STACK_FIELDS;
 use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
+use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, ResponseHead};
 
 /// A response's head and how its connection goes on.
@@ -72,6 +73,7 @@ fn parse_into<'b>(
     for name in &framing.nominated {
         headers.remove(name);
     }
+    join_lines(&mut headers, Of::Response);
 
     if status == 204 || status < 200 {
         headers.remove("content-length");

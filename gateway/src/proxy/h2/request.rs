@@ -9,6 +9,7 @@ use http::Request;
 
 use super::activity::Running;
 use super::stream::Http2Stream;
+use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::connection::ConnectionContext;
@@ -47,9 +48,7 @@ pub(super) async fn serve(
         && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     {
         head.headers.remove("expect");
-        if !end {
-            stream.informational(&ResponseHead::new(100));
-        }
+        stream.informational(&ResponseHead::new(100));
     }
     let has_host = !head.authority.is_empty();
     let incoming = Incoming { head, end, header_bytes, has_host, upgrade: false };
@@ -73,12 +72,15 @@ fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
                 cookies.extend_from_slice(value.as_bytes());
             }
             "host" => host = host.or(Some(value.as_bytes())),
+            // h2 lets nothing else than `trailers` through.
+            "te" => headers.set("te", value.as_bytes()),
             name => headers.append(name, value.as_bytes()),
         }
     }
     if !cookies.is_empty() {
         headers.append("cookie", cookies);
     }
+    join_lines(&mut headers, Of::Request);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or(host).unwrap_or_default();
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
     let header_bytes = headers.byte_size() + authority.len() + path.len() + parts.method.as_str().len() + 37;

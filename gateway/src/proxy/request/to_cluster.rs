@@ -90,8 +90,9 @@ impl Request {
     }
 
     pub(super) fn send(&mut self, pieces: BodyBuf, end: bool) {
-        if let Some(router) = &mut self.router {
-            router.send(pieces, end);
+        let refused = self.router.as_mut().and_then(|router| router.send(pieces, end, &self.stream));
+        if let Some((flags, reply)) = refused {
+            self.answer(flags, reply);
         }
     }
 
@@ -115,9 +116,8 @@ impl Request {
                 let answer = https_redirect(&self.stream.get().request);
                 return self.answer(ResponseFlags::NONE, response::of_route(answer));
             }
-            metrics.inc(http::NO_ROUTE);
-            let cause = if self.routes.is_some() { Cause::NoRoute } else { Cause::NoRouteConfiguration };
-            return self.answer_cause(&cause);
+            let (flags, reply) = self.no_route();
+            return self.answer(flags, reply);
         };
         let envoy_headers = !self.serving.manager().suppress_envoy_headers;
         let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);

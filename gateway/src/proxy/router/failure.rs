@@ -6,8 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::account::is_internal;
+use super::body::Replay;
 use super::limits::TryLimit;
-use super::{Attempt, Event, Replay, Router};
+use super::{Attempt, Event, Router};
 use crate::cluster::BreakerKind;
 use crate::filter::{LocalReply, Stream};
 use crate::http::BodyBuf;
@@ -131,6 +132,13 @@ impl Router {
                 Event::Failed(flags, Box::new(reply))
             }
         }
+    }
+
+    /// The body cannot be kept for the try that was planned.
+    pub(super) fn abandoned(&mut self, stream: &Stream) -> (ResponseFlags, LocalReply) {
+        self.stop_clocks();
+        self.attempt = Attempt::Done;
+        self.own_answer(&Cause::RetryBuffer, stream)
     }
 
     /// What the endpoint of another try is told of the time that is left.
