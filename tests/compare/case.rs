@@ -39,8 +39,6 @@ pub(crate) enum Allowed {
     Nothing,
     /// Weir answers 400 and closes, and nothing reaches the upstream; the reason.
     Stricter(&'static str),
-    /// In any way; the reason.
-    Differs(&'static str),
 }
 
 /// A case that sends these bytes to the listener `main` and expects one answer.
@@ -115,10 +113,5 @@ impl Case {
     /// Weir answers 400 and closes.
     pub(crate) fn stricter(self, reason: &'static str) -> Self {
         Self { allowed: Allowed::Stricter(reason), ..self }
-    }
-
-    /// Weir may differ.
-    pub(crate) fn differs(self, reason: &'static str) -> Self {
-        Self { allowed: Allowed::Differs(reason), ..self }
     }
 }

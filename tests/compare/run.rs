@@ -1,7 +1,7 @@
 //! Runs the cases of one setup on both gateways and reports what differs.
 
 use crate::case::{Allowed, Case, Input};
-use crate::known;
+use crate::known::{self, Part};
 use crate::normal::{Names, Outcome, own_address};
 use crate::setup::{Ports, Setup};
 use serde_json::Value;
@@ -59,18 +59,23 @@ fn judge(case: &Case, envoy: &Outcome, weir: &Outcome, other: Kind) -> Option<St
             if !more.is_empty() {
                 return report(&format!("in {}\n{}", more.join(", "), difference(envoy, weir)));
             }
-            let always = known.into_iter().filter(|known| known.always).flat_map(|known| known.parts);
-            let gone: Vec<_> =
-                always.filter(|part| !differing.iter().any(|other| known::covers(part, other))).collect();
-            if gone.is_empty() {
-                return None;
+            let known = known.filter(|known| known.always || !differing.is_empty())?;
+            let stays = |part: &&Part| !differing.iter().any(|other| part.covers(other));
+            let gone: Vec<_> = known.parts.iter().filter(stays).map(|part| part.name).collect();
+            if known.always && !gone.is_empty() {
+                return report(&format!("is known to differ in {} and does not: mend known.rs", gone.join(", ")));
             }
-            report(&format!("is known to differ in {} and does not: mend known.rs", gone.join(", ")))
+            let parts = named(weir);
+            let others: Vec<_> = known.parts.iter().filter_map(|part| unlike(part, &parts)).collect();
+            if others.is_empty() {
+                None
+            } else {
+                report(&format!("{}\n{}", others.join("\n"), difference(envoy, weir)))
+            }
         }
-        Allowed::Differs(_) | Allowed::Stricter(_) if differing.is_empty() => {
+        Allowed::Stricter(_) if differing.is_empty() => {
             report("is allowed to differ and does not: remove the allowance")
         }
-        Allowed::Differs(_) => None,
         Allowed::Stricter(reason) => {
             let refused = weir.answers.first().is_some_and(|answer| answer.starts_with("HTTP/1.1 400\n"));
             let alone = weir.upstream.is_empty() && weir.connection.starts_with("closed");
@@ -78,6 +83,23 @@ fn judge(case: &Case, envoy: &Outcome, weir: &Outcome, other: Kind) -> Option<St
             if refused && alone { None } else { report(&text) }
         }
     }
+}
+
+/// What a part is instead of what it is known to be.
+fn unlike(part: &Part, parts: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let known = part.value?;
+    let is = parts.get(part.name).map_or_else(|| "-".into(), |lines| lines.join(" | "));
+    let value = match part.name.split(' ').next() {
+        Some("status") => is.trim_start_matches("HTTP/1.1 "),
+        Some("header" | "trailer" | "log") => is.split_once(": ").map_or(&*is, |(_, value)| value),
+        Some("body") => is.trim_start_matches("body "),
+        _ => &*is,
+    };
+    let same = match known.strip_suffix('*') {
+        Some(begin) => value.starts_with(begin),
+        None => value == known,
+    };
+    (!same).then(|| format!("{} is known to be {known} and is {value}", part.name))
 }
 
 /// The parts in which they differ, as `known.rs` names them.

@@ -39,6 +39,7 @@ async fn a_connection_whose_framing_broke_is_never_reused() {
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
         "HTTP/1.1 204 No Content\r\n\r\nevil",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
     ];
     for bytes in broken {
         let upstream = Upstream::answering(move |_, nth| match nth {

@@ -51,6 +51,9 @@ pub enum ExchangeError {
     /// The body's framing is broken.
     #[error("the endpoint broke the protocol: {0}")]
     Body(#[from] BodyError),
+    /// It speaks another protocol from here on.
+    #[error("the endpoint switched to a protocol that nobody asked for")]
+    Switched,
     /// The connection ended; `begun` says whether the endpoint had begun to answer.
     #[error("the endpoint closed the connection {}", if *.begun { "in mid-response" } else { "before it answered" })]
     Closed {
@@ -125,7 +128,11 @@ impl Exchange {
                 self.begun = true;
                 if let Some(start) = parse_response(&wire.input, self.head_request, self.limits)? {
                     bytes::Buf::advance(&mut wire.input, start.consumed);
-                    if start.head.status < 200 && start.head.status != 101 {
+                    if start.head.status == 101 {
+                        // Nobody asks for another protocol, so whatever follows is in none that could be understood.
+                        return Poll::Ready(Err(ExchangeError::Switched));
+                    }
+                    if start.head.status < 200 {
                         // The real answer has not begun.
                         self.begun = false;
                         return Poll::Ready(Ok(Head::Informational(start.head)));

@@ -67,6 +67,9 @@ async fn header_fields() {
         with("upgrade", &[("upgrade", "websocket")]),
         with("te: trailers", &[("te", "trailers")]),
         with("te: gzip", &[("te", "gzip")]),
+        with("te twice", &[("te", "trailers"), ("te", "gzip")]),
+        with("te: trailers and more", &[("te", "trailers, gzip")]),
+        with("te in capitals", &[("te", "TRAILERS")]),
         with("host beside authority, equal", &[("host", "test.example")]),
         with("host beside authority, other", &[("host", "other.example")]),
         with("cookies", &[("cookie", "a=1"), ("cookie", "b=2")]),
@@ -98,8 +101,7 @@ async fn pseudo_headers() {
         changed("a path with a fragment", ":path", "/a#b"),
         changed("an absolute path", ":path", "http://other.example/"),
         changed("a star", ":path", "*"),
-        changed("characters that are no URI's", ":path", "/a<b>\"`|^{}")
-            .differs("the HTTP/2 codec takes only URIs; HTTP/1 passes the same path"),
+        changed("characters that are no URI's", ":path", "/a<b>\"`|^{}"),
         changed("an empty method", ":method", ""),
         changed("a method with a space", ":method", "GET /"),
         changed("a method with a line end", ":method", "GET / HTTP/1.1\r\nx: 1\r\n\r\nGET"),
@@ -153,8 +155,7 @@ async fn bodies() {
         frames("an unknown frame", [h2_frame(0xfa, 0, 0, b"?"), h2_frame(1, 5, 1, &h2_block(&GET))].concat()),
         frames("PUSH_PROMISE", h2_frame(5, 4, 1, &[0, 0, 0, 2])),
         frames("WINDOW_UPDATE of zero", [headers(END_HEADERS, &GET), h2_frame(8, 0, 1, &[0; 4])].concat()),
-        frames("a priority on itself", [h2_frame(2, 0, 1, &[0, 0, 0, 1, 0]), headers(5, &GET)].concat())
-            .differs("RFC 7540 section 5.3.1: a stream that depends on itself is an error; Envoy ignores priorities"),
+        frames("a priority on itself", [h2_frame(2, 0, 1, &[0, 0, 0, 1, 0]), headers(5, &GET)].concat()),
     ];
     let cases = cases.iter().cloned().chain(cases.iter().cloned().map(|case| case.to("trailers"))).collect();
     compare(setup, cases).await;
