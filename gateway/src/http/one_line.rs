@@ -12,6 +12,8 @@ pub enum Of {
     Request,
     /// A response's.
     Response,
+    /// A response's trailers.
+    ResponseTrailers,
 }
 
 /// What Envoy 1.40 joins of requests (asked of it; sorted).
@@ -110,6 +112,7 @@ fn one_line(of: Of, name: &[u8]) -> Option<&'static str> {
     let names: &'static [&'static str] = match of {
         Of::Request => &OF_REQUESTS,
         Of::Response => &OF_RESPONSES,
+        Of::ResponseTrailers => &["grpc-message", "grpc-status"],
     };
     names.binary_search_by(|known| known.as_bytes().cmp(name)).ok().and_then(|at| names.get(at).copied())
 }
@@ -124,8 +127,13 @@ pub fn join_lines(headers: &mut HeaderMap, of: Of) {
 
 #[cold]
 fn join_repeated(headers: &mut HeaderMap, of: Of) {
-    let repeated: SmallVec<[&str; 4]> = headers.repeated().filter_map(|name| one_line(of, name)).collect();
-    for name in repeated {
+    let mut names: SmallVec<[&str; 4]> = SmallVec::new();
+    for name in headers.repeated().filter_map(|name| one_line(of, name)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for name in names {
         if headers.get_all(name).nth(1).is_some() {
             let said: Vec<&[u8]> = headers.get_all(name).filter(|value| !value.is_empty()).collect();
             let joined = said.join(&b","[..]);

@@ -10,6 +10,7 @@ use crate::http::h1::{
     BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, chunk_head,
     parse_response, request_head, trailers,
 };
+use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
 
 /// Where one exchange stands. The connection is handed in with each call, so that it can go back to its pool.
@@ -158,7 +159,10 @@ impl Exchange {
     /// The connection must not be used again.
     pub fn poll_body(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, ExchangeError>> {
         loop {
-            if let Some(event) = self.body.decode(&mut wire.input, self.limits)? {
+            if let Some(mut event) = self.body.decode(&mut wire.input, self.limits)? {
+                if let BodyEvent::Trailers(fields) = &mut event {
+                    join_lines(fields, Of::ResponseTrailers);
+                }
                 return Poll::Ready(Ok(event));
             }
             match ready!(wire.poll_fill(cx)) {

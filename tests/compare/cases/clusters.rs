@@ -184,5 +184,19 @@ async fn trailers() {
             ),
         )
     };
-    compare(setup, vec![of("both ways", "/with"), of("neither way", "/a")]).await;
+    let names = "grpc-status grpc-message accept content-type date x-a etag x-request-id user-agent via".split(' ');
+    let twice = |before: &str, end: &str| -> String {
+        names.clone().map(|name| format!("{before}{name}:1{end}{before}{name}:2{end}")).collect()
+    };
+    let (of_answer, of_request) = (twice("trailer=", ";"), twice("", "\r\n"));
+    let cases = vec![
+        of("both ways", "/with"),
+        of("neither way", "/a"),
+        get("of an answer, twice", "/with", &format!("x-upstream: {of_answer}\r\n")),
+        case(
+            "of a request, twice",
+            format!("POST /with HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{of_request}\r\n"),
+        ),
+    ];
+    compare(setup, cases).await;
 }
