@@ -16,6 +16,8 @@ const READ_FIRST: usize = 8 * 1024;
 const READ_MOST: usize = 64 * 1024;
 /// Pieces up to this size are copied behind the head, so that one write sends both.
 const COPY_BELOW: usize = 4 * 1024;
+/// Bytes that were written and still lie before those that wait.
+const SENT_MOST: usize = 64 * 1024;
 
 /// A connection, what was read and not used, and what is to be written. Holds no memory while idle.
 #[derive(Debug)]
@@ -196,6 +198,30 @@ impl Output {
         if self.sent == self.tail.len() {
             self.tail.clear();
             self.sent = 0;
+        } else if self.sent >= SENT_MOST {
+            // A peer that is always behind never empties the queue, and small pieces are added for ever.
+            self.tail.drain(..self.sent);
+            self.sent = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_never_empties_stays_small() {
+        let (mut output, piece) = (Output::default(), Bytes::from(vec![b'x'; 1460]));
+        for _ in 0..40_000 {
+            while output.len() < 64 << 10 {
+                output.push(piece.clone());
+            }
+            output.advance(1000);
+        }
+        assert!(output.tail.capacity() <= 512 << 10, "{}", output.tail.capacity());
+        let left = output.len();
+        output.advance(left);
+        assert_eq!((output.len(), output.tail.len()), (0, 0));
     }
 }
