@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use weir_tests::{Bootstrap, Hcm, cluster, typed};
+use weir_tests::{Bootstrap, Hcm, cluster, merge, typed};
 
 /// Listeners and clusters; the clusters `a`, `b` (an upstream each) and `refused` always exist.
 #[derive(Clone, Debug)]
@@ -27,13 +27,20 @@ impl Setup {
     }
 
     /// Adds a listener. Errors close soon, so that a case needs not wait for the default second.
-    pub(crate) fn listener(mut self, name: &'static str, hcm: Hcm) -> Self {
+    pub(crate) fn listener(self, name: &'static str, hcm: Hcm) -> Self {
+        self.listener_with(name, hcm, json!({}))
+    }
+
+    /// As [`Self::listener`], with these fields of the listener.
+    pub(crate) fn listener_with(mut self, name: &'static str, hcm: Hcm, listener: Value) -> Self {
         let log = format!("access-{name}.log");
         let mut fields = json!({"access_log": [access_log(&log)]});
         if hcm.0.get("delayed_close_timeout").is_none() {
             fields["delayed_close_timeout"] = "0.1s".into();
         }
-        self.bootstrap = self.bootstrap.listener(name, hcm.set(fields));
+        let mut value = json!({"name": name, "filter_chains": [{"filters": [hcm.set(fields).filter_value()]}]});
+        merge(&mut value, listener);
+        self.bootstrap = self.bootstrap.listener_value(value);
         self.listeners.push(name);
         self
     }

@@ -156,29 +156,33 @@ async fn a_message_is_cut_as_it_is_written() {
 
 #[tokio::test]
 async fn a_body_of_single_bytes_costs_little_more_than_its_bytes() {
-    let upstream = Upstream::start().await;
     let buffer = json!({"max_request_bytes": 1 << 20});
-    let hcm = Hcm::new().filter("buffer", typed("envoy.extensions.filters.http.buffer.v3.Buffer", buffer));
-    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
-    let before = gateway.memory_kb("VmHWM");
-    let mut held = Vec::new();
-    for _ in 0..4 {
-        let mut client = TcpStream::connect(gateway.address()).await.unwrap();
-        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
-        for _ in 0..200 {
-            client.write_all("1\r\na\r\n".repeat(1000).as_bytes()).await.unwrap();
+    let held_by_a_filter = Hcm::new().filter("buffer", typed("envoy.extensions.filters.http.buffer.v3.Buffer", buffer));
+    let retried = json!({"cluster": "a", "retry_policy": {"retry_on": "5xx"}});
+    let held_for_a_retry = Hcm::new().routes(json!([{"match": {"prefix": "/"}, "route": retried}]));
+    for hcm in [held_by_a_filter, held_for_a_retry] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+        let before = gateway.memory_kb("VmHWM");
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let mut client = TcpStream::connect(gateway.address()).await.unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            for _ in 0..200 {
+                client.write_all("1\r\na\r\n".repeat(1000).as_bytes()).await.unwrap();
+            }
+            held.push(client);
         }
-        held.push(client);
-    }
-    for client in &mut held {
-        client.write_all(b"0\r\n\r\n").await.unwrap();
-    }
-    eventually("the bodies are at the upstream", async || {
-        upstream.seen().iter().filter(|seen| seen.body.len() == 200_000).count() == 4
-    })
-    .await;
+        for client in &mut held {
+            client.write_all(b"0\r\n\r\n").await.unwrap();
+        }
+        eventually("the bodies are at the upstream", async || {
+            upstream.seen().iter().filter(|seen| seen.body.len() == 200_000).count() == 4
+        })
+        .await;
 
-    let more = gateway.memory_kb("VmHWM") - before;
-    // A piece of its own for each byte would be 33 MB.
-    assert!(more < 12_000, "{more} kB for 0.8 MB");
+        let more = gateway.memory_kb("VmHWM") - before;
+        // A piece of its own for each byte would be 33 MB.
+        assert!(more < 12_000, "{more} kB for 0.8 MB");
+    }
 }

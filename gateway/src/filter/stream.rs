@@ -87,7 +87,7 @@ pub struct StreamState {
     pub info: StreamInfo,
     /// What filters asked for outside of their callbacks; the driver takes and applies them.
     pub effects: Vec<(FilterId, Effect)>,
-    /// How many bytes of body filters may hold in each direction; 0 for no limit. The driver sets it
+    /// How many bytes of body filters may hold in each direction. The driver sets it
     /// (`per_connection_buffer_limit_bytes`), a filter may change it (`envoy.filters.http.buffer`).
     pub buffer_limit: usize,
     /// A filter changed what the route depends on: choose the route again before the router runs.

@@ -143,7 +143,7 @@ impl Router {
             attempt: Attempt::Done,
             unsent: BodyBuf::new(),
             replay: if plan.retry.is_some() && !end {
-                Replay::Keep { pieces: Vec::new(), len: 0, limit }
+                Replay::Keep { pieces: BodyBuf::new(), limit }
             } else {
                 Replay::Off
             },

@@ -63,7 +63,8 @@ pub struct ConnectionManager {
     pub proxy_100_continue: bool,
     /// The router adds no `x-envoy-*` of its own (`suppress_envoy_headers`).
     pub suppress_envoy_headers: bool,
-    /// Bytes of a body that a filter may hold, and that may wait for a slow peer.
+    /// Bytes of a body that a filter may hold, that are kept for a retry unless the route says otherwise, and that may wait
+    /// for a slow peer.
     pub buffer_limit: usize,
 }
 

@@ -67,7 +67,10 @@ impl Wire {
     /// # Errors
     /// The connection's.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.read_size);
+        // A piece that is held keeps its whole buffer: what is left of it is used before another is made.
+        if self.input.capacity() - self.input.len() < self.read_size / 2 {
+            self.input.reserve(self.read_size);
+        }
         let spare = self.input.spare_capacity_mut();
         let room = spare.len();
         let mut buf = ReadBuf::uninit(spare);
@@ -76,7 +79,7 @@ impl Wire {
         // SAFETY: `buf` was made of the spare capacity and says how much of it has been filled.
         unsafe { self.input.set_len(self.input.len() + read) };
         self.received += read as u64;
-        if read == room && self.read_size < READ_MOST {
+        if read == room && room >= self.read_size && self.read_size < READ_MOST {
             self.read_size *= 2;
         }
         Poll::Ready(Ok(read))
@@ -208,7 +211,30 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    #[tokio::test]
+    async fn pieces_that_are_held_share_their_buffers() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = Wire::new(Io::Tcp(listener.accept().await.unwrap().0));
+        wire.read_size = READ_MOST;
+        let mut held: Vec<Bytes> = Vec::new();
+        for _ in 0..1000 {
+            peer.write_all(&[b'x'; 600]).await.unwrap();
+            std::future::poll_fn(|cx| wire.poll_fill(cx)).await.unwrap();
+            held.push(wire.input.split().freeze());
+        }
+
+        let buffers = 1 + held.windows(2).filter(|pair| pair[0].as_ptr_range().end != pair[1].as_ptr()).count();
+        let needed = held.iter().map(Bytes::len).sum::<usize>() / READ_MOST;
+        assert!(buffers <= 2 * needed + 2, "{buffers} of 64 KiB for {needed}");
+    }
 
     #[test]
     fn a_queue_that_never_empties_stays_small() {

@@ -186,6 +186,41 @@ async fn policies() {
     compare(setup, cases.into_iter().chain(instructions()).collect()).await;
 }
 
+/// How much of a body is kept for another try. That of a connection bounds it only where it was not said for requests.
+#[tokio::test]
+async fn limits_of_bodies() {
+    let route = |name: &str, fields: Value| {
+        let mut route = route(name, json!({"retry_on": "5xx"}));
+        weir_tests::merge(&mut route, fields);
+        route
+    };
+    let routes = json!([
+        route("unsaid", json!({})),
+        route("none", json!({"per_request_buffer_limit_bytes": 0})),
+        route("newer-none", json!({"request_body_buffer_limit": 0})),
+        route("large", json!({"per_request_buffer_limit_bytes": 1_000_000})),
+        route("newer-large", json!({"request_body_buffer_limit": 1_000_000})),
+        route("small", json!({"per_request_buffer_limit_bytes": 10})),
+        route("newer-small", json!({"request_body_buffer_limit": 10})),
+    ]);
+    let hcm = Hcm::new().routes(routes);
+    let setup = Setup::main(hcm.clone())
+        .listener_with("unbounded", hcm.clone(), json!({"per_connection_buffer_limit_bytes": 0}))
+        .listener_with("bounded", hcm, json!({"per_connection_buffer_limit_bytes": 1000}));
+    let mut cases = Vec::new();
+    for listener in ["main", "unbounded", "bounded"] {
+        for path in ["/unsaid", "/none", "/newer-none", "/large", "/newer-large", "/small", "/newer-small"] {
+            for bytes in [5, 500, 5000] {
+                let name = &*Box::leak(format!("{bytes} bytes to {path} of {listener}").into_boxed_str());
+                let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\nx-upstream: status=503|status=200\r\n");
+                let bytes = format!("{head}content-length: {bytes}\r\n\r\n{}", "x".repeat(bytes));
+                cases.push(case(name, bytes).to(listener));
+            }
+        }
+    }
+    compare(setup, cases).await;
+}
+
 /// What clients inside ask for.
 fn instructions() -> Vec<Case> {
     let ask = |name, path: &str, script: &str, headers: &str| ask(name, path, script, headers).to("inside");

@@ -412,7 +412,7 @@ impl<F: HttpFilter> Chain<F> {
         self.put_held(direction, position, body);
         let limit = self.stream.get().buffer_limit;
         let flow = self.flow_mut(direction);
-        if limit == 0 || flow.held_bytes <= limit {
+        if flow.held_bytes <= limit {
             return;
         }
         match overflow {

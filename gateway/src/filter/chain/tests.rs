@@ -445,7 +445,7 @@ fn limits_refuse_or_hold_back() {
         "H D:12 more D:34 more D:5. more",
         "a.qh >H a.qb(12) more/more a.qb(1234) full/more a.qb(12345). >D(12345). more/more",
     );
-    check_with(0, &["a - qh:B"], "H D:123456 more go:a:q", "a.qh more/more >H >D(123456)");
+    check_with(usize::MAX, &["a - qh:B"], "H D:123456 more go:a:q", "a.qh more/more >H >D(123456)");
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{Attempt, Router};
 use crate::filter::{LocalReply, Stream};
 use crate::http::{BodyBuf, HeaderMap};
@@ -14,7 +12,7 @@ use crate::telemetry::metrics::names::cluster as metric;
 /// The request's body, kept for another try as long as one may come and it is not too large.
 pub(super) enum Replay {
     Off,
-    Keep { pieces: Vec<Bytes>, len: usize, limit: usize },
+    Keep { pieces: BodyBuf, limit: usize },
 }
 
 impl Router {
@@ -25,9 +23,8 @@ impl Router {
         end: bool,
         stream: &Stream,
     ) -> Option<(ResponseFlags, LocalReply)> {
-        if let Replay::Keep { pieces: kept, len, limit } = &mut self.replay {
-            *len += pieces.len();
-            if *len > *limit {
+        if let Replay::Keep { pieces: kept, limit } = &mut self.replay {
+            if kept.len() + pieces.len() > *limit {
                 self.replay = Replay::Off;
                 // Beyond the limit the request can be sent once only.
                 self.retry = None;
@@ -36,7 +33,7 @@ impl Router {
                     return Some(self.abandoned(stream));
                 }
             } else {
-                kept.extend(pieces.pieces().cloned());
+                pieces.pieces().for_each(|piece| kept.push(piece.clone()));
             }
         }
         self.unsent.append(&mut pieces);

@@ -222,10 +222,10 @@ impl Router {
         }
         self.retry_permit = Some(permit);
         self.retries += 1;
-        self.unsent = BodyBuf::new();
-        if let Replay::Keep { pieces, .. } = &self.replay {
-            pieces.iter().for_each(|piece| self.unsent.push(piece.clone()));
-        }
+        self.unsent = match &self.replay {
+            Replay::Keep { pieces, .. } => pieces.clone(),
+            Replay::Off => BodyBuf::new(),
+        };
         self.limit_try(|limits| limits.stop());
         let pause = Attempt::Pausing(now + retry.back_off.pause(self.retries, worker.clusters.random()));
         if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, pause)

@@ -72,7 +72,12 @@ pub fn compile_listener(
     }
     let inspect_timeout =
         duration_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
-    let buffer_limit = proto.per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |limit| limit.value as usize);
+    let buffer_limit = match proto.per_connection_buffer_limit_bytes.map(|limit| limit.value) {
+        None => BUFFER_LIMIT,
+        // As in Envoy: no limit.
+        Some(0) => usize::MAX,
+        Some(limit) => limit as usize,
+    };
     let stat_name = address.map(|address| scope_name(proto, address)).unwrap_or_default();
     let mut compiler =
         Chains { cx, stat_name: &stat_name, buffer_limit, names: HashSet::new(), sources: Vec::new(), rds: Vec::new() };
