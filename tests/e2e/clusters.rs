@@ -140,3 +140,15 @@ async fn a_circuit_breaker_answers_503_at_once() {
     eventually("the slow request is over", async || upstream.open() == 0 || upstream.seen().len() > 1).await;
     eventually("requests pass again", async || get(gateway.address(), "/").await.is_ok_and(|a| a.status == 200)).await;
 }
+
+#[tokio::test]
+async fn a_keepalive_of_zero_is_none() {
+    let upstream = Upstream::start().await;
+    let options = [json!({"keepalive_time": 0}), json!({"keepalive_probes": 0}), json!({"keepalive_interval": 0})];
+    for keepalive in options {
+        let mut cluster = cluster("a", &[upstream.address]);
+        cluster["upstream_connection_options"] = json!({"tcp_keepalive": keepalive});
+        let gateway = Gateway::weir(Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster)).await;
+        assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200, "{keepalive}");
+    }
+}

@@ -20,3 +20,4 @@ mod silence;
 mod streaming;
 mod tls;
 mod under_load;
+mod upstream_names;

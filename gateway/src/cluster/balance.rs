@@ -157,11 +157,13 @@ impl WorkerClusters {
         }
         match cluster.config.balancer {
             Balancer::Random => hosts.get(self.below(hosts.len())),
-            Balancer::LeastRequest(options) if !priority.differing_weights() => self.least_busy(hosts, options),
+            Balancer::LeastRequest(options) if !priority.differing_weights(source) => self.least_busy(hosts, options),
             Balancer::LeastRequest(options) => {
                 self.take_turn(cluster, at, source, hosts, Some(&|host| weight_by_load(host, options.bias)))
             }
-            Balancer::RoundRobin if !priority.differing_weights() => self.take_turn(cluster, at, source, hosts, None),
+            Balancer::RoundRobin if !priority.differing_weights(source) => {
+                self.take_turn(cluster, at, source, hosts, None)
+            }
             Balancer::RoundRobin => self.take_turn(cluster, at, source, hosts, Some(&|host| f64::from(host.weight))),
         }
     }
@@ -169,10 +171,17 @@ impl WorkerClusters {
     fn least_busy<'c>(&self, hosts: &'c [Host], options: LeastRequest) -> Option<&'c Host> {
         let busy = |host: &Host| host.endpoint.stats.rq_active.load(Relaxed);
         if options.full_scan {
-            // From a random start, so that equals take turns.
-            let start = self.below(hosts.len());
-            let (behind, before) = hosts.split_at(start);
-            return before.iter().chain(behind).min_by_key(|host| busy(host));
+            let least = hosts.iter().map(busy).min()?;
+            // Each of the equals is as likely; the last one serves if counts move meanwhile.
+            let mut equals = 0;
+            let mut best = hosts.last()?;
+            for host in hosts.iter().filter(|host| busy(host) <= least) {
+                equals += 1;
+                if self.below(equals) == 0 {
+                    best = host;
+                }
+            }
+            return Some(best);
         }
         let mut best = hosts.get(self.below(hosts.len()))?;
         for _ in 1..options.choices {

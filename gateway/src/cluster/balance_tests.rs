@@ -82,6 +82,18 @@ fn least_request_avoids_the_busy() {
     endpoint(&all, 1).stats.rq_active.store(5, Relaxed);
     endpoint(&all, 2).stats.rq_active.store(1, Relaxed);
     assert_eq!(counts(&WorkerClusters::seeded(1, 5), &all, 100), HashMap::from([(3, 100)]));
+    endpoint(&all, 2).stats.rq_active.store(0, Relaxed);
+    let counted = counts(&WorkerClusters::seeded(1, 5), &all, 2_000);
+    assert!((900..1_100).contains(&counted[&2]) && counted.len() == 2, "equals are equally likely: {counted:?}");
+}
+
+#[test]
+fn weights_of_who_is_not_chosen_from_do_not_matter() {
+    let hosts = vec![healthy(1, 1), healthy(2, 1), healthy(3, 1), host(4, 5, Health::Unhealthy, 0)];
+    let cluster = cluster(Balancer::LeastRequest(LeastRequest::default()), hosts);
+    endpoint(&cluster, 1).stats.rq_active.store(5, Relaxed);
+    let counted = counts(&WorkerClusters::seeded(1, 4), &cluster, 9_000);
+    assert!((900..1_100).contains(&counted[&1]), "the better of two: {counted:?}");
 }
 
 #[test]

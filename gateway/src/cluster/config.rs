@@ -149,8 +149,15 @@ pub struct HttpOptions {
     pub http1: Http1Options,
     /// SNI is the request's host.
     pub auto_sni: bool,
-    /// The certificate must be for the SNI.
+    /// The certificate must be for the request's host.
     pub auto_san_validation: bool,
+}
+
+impl HttpOptions {
+    /// Whether the host of a request decides whom its connection leads to.
+    pub fn by_host(&self) -> bool {
+        self.auto_sni || self.auto_san_validation
+    }
 }
 
 impl Default for HttpOptions {

@@ -145,7 +145,7 @@ pub(super) struct Priority {
     pub(super) healthy_load: u32,
     pub(super) degraded_load: u32,
     pub(super) panic: bool,
-    differing_weights: bool,
+    differing_weights: u8,
 }
 
 /// Which endpoints of a priority to choose from.
@@ -289,9 +289,9 @@ impl EndpointSet {
 }
 
 impl Priority {
-    /// Whether weights differ, so that they must be looked at.
-    pub(super) fn differing_weights(&self) -> bool {
-        self.differing_weights
+    /// Whether the weights of these differ, so that they must be looked at.
+    pub(super) fn differing_weights(&self, source: Source) -> bool {
+        self.differing_weights & 1 << source as u8 != 0
     }
 }
 
@@ -308,6 +308,10 @@ fn priorities_of(specs: &[HostSpec], by_weight: bool) -> SmallVec<[Priority; 1]>
             matching.fold((0, 0), |(count, weight), s| (count + 1, weight + u64::from(s.weight.max(1))))
         };
         let of = |health| measure(Some(health));
+        let differ = |health: Option<Health>| {
+            let mut weights = here.iter().filter(|s| health.is_none_or(|h| s.health == h)).map(|s| s.weight);
+            weights.next().is_some_and(|first| weights.any(|weight| weight != first))
+        };
         let (healthy, degraded, draining, all) =
             (of(Health::Healthy), of(Health::Degraded), of(Health::Draining), measure(None));
         let amount = |(count, weight): (u32, u64)| if by_weight { weight } else { u64::from(count) };
@@ -327,7 +331,9 @@ fn priorities_of(specs: &[HostSpec], by_weight: bool) -> SmallVec<[Priority; 1]>
             healthy_load: 0,
             degraded_load: 0,
             panic: false,
-            differing_weights: here.windows(2).any(|pair| matches!(pair, [a, b] if a.weight != b.weight)),
+            differing_weights: u8::from(differ(Some(Health::Healthy))) << Source::Healthy as u8
+                | u8::from(differ(Some(Health::Degraded))) << Source::Degraded as u8
+                | u8::from(differ(None)) << Source::All as u8,
         });
         start += all.0;
         rest = behind;

@@ -85,6 +85,8 @@ pub(super) struct Router {
     count_attempts: bool,
     show_attempts: bool,
     envoy_headers: bool,
+    /// The host as it was routed, if that decides whom a connection leads to.
+    host: Bytes,
     rewrite_to_endpoint: bool,
     append_forwarded_host: bool,
     late_is_empty: bool,
@@ -168,6 +170,7 @@ impl Router {
             count_attempts: matched.host.include_request_attempt_count,
             show_attempts: matched.host.include_attempt_count_in_response,
             envoy_headers,
+            host: if config.http.by_host() { stream.get().request.authority.clone() } else { Bytes::new() },
             append_forwarded_host: forward.append_x_forwarded_host,
             rewrite_to_endpoint: matches!(forward.host_rewrite, HostRewrite::Endpoint),
             late_is_empty: plan.late_is_empty,
@@ -251,9 +254,8 @@ impl Router {
         if self.retry.is_some() {
             self.tried.push(Arc::clone(&endpoint));
         }
-        let named = self.cluster.config.http.auto_sni;
-        let host = if named { stream.get().request.authority.clone() } else { Bytes::new() };
-        let acquire = Acquire { cluster: &self.cluster, endpoint: &endpoint, priority: self.priority, host: &host };
+        let (cluster, host) = (&self.cluster, &self.host);
+        let acquire = Acquire { cluster, endpoint: &endpoint, priority: self.priority, host };
         match worker.pools.checkout(acquire) {
             Ok(Some(lease)) => self.begin_exchange(lease, stream),
             Ok(None) => {

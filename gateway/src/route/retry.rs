@@ -184,9 +184,9 @@ impl Default for BackOff {
 
 impl BackOff {
     /// The pause before the retry number `retry` (from 1), as Envoy's `JitteredExponentialBackOffStrategy`: a random
-    /// time below `base * (2^retry - 1)`, and below `max`.
+    /// time below `base * 2^(retry - 1)`, and below `max`.
     pub fn pause(self, retry: u32, random: u64) -> Duration {
-        let factor = 2_u32.checked_pow(retry.min(31)).unwrap_or(u32::MAX).saturating_sub(1).max(1);
+        let factor = 2_u32.saturating_pow(retry.saturating_sub(1));
         let limit = self.base.saturating_mul(factor).min(self.max).as_millis().max(1);
         Duration::from_millis((u128::from(random) % limit) as u64)
     }
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn pauses_grow_and_stay_below_the_limit() {
         let back_off = BackOff::default();
-        for (retry, limit) in [(1, 25), (2, 75), (3, 175), (4, 250), (100, 250)] {
+        for (retry, limit) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (100, 250)] {
             assert_eq!(back_off.pause(retry, limit - 1), Duration::from_millis(limit - 1), "{retry}");
             assert_eq!(back_off.pause(retry, limit), Duration::ZERO, "{retry}");
         }

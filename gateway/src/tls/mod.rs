@@ -27,4 +27,4 @@ pub use error::{TlsError, Unverified};
 pub use io::Io;
 pub use secret::{Secret, SecretSlot, SecretSource, Secrets};
 pub use ticket::TicketStore;
-pub use upstream::{UpstreamParams, UpstreamTls};
+pub use upstream::{ServerIdentity, UpstreamParams, UpstreamTls};

@@ -1,5 +1,6 @@
 //! TLS towards endpoints (Envoy's `UpstreamTlsContext`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +16,7 @@ use super::io::Io;
 use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
 use super::session::{Sources, describe};
+use super::validation::Refused;
 use super::verifier::EndpointVerifier;
 use crate::telemetry::TlsInfo;
 
@@ -29,13 +31,22 @@ pub struct UpstreamParams {
     pub validation: Vec<Arc<SecretSlot>>,
     /// `sni`
     pub sni: Option<Arc<str>>,
-    /// The certificate must have the server name that was sent as a DNS or IP name (`auto_san_validation`,
-    /// `auto_sni_san_validation`).
+    /// The certificate must have the server name that was sent as a DNS or IP name (`auto_sni_san_validation`; also
+    /// `auto_san_validation`, where [`ServerIdentity`] says which).
     pub verify_server_name: bool,
     /// `alpn_protocols`, in our order of preference.
     pub alpn: Vec<Arc<str>>,
     /// `max_session_keys`; 0 to resume nothing.
     pub max_session_keys: usize,
+}
+
+/// What requests say about the endpoint of their connection; nothing by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerIdentity<'a> {
+    /// The server name to send, before that of the context (`auto_sni`). What is no host name is not sent.
+    pub sni: Option<&'a str>,
+    /// The certificate must have this DNS name or address (`auto_san_validation`).
+    pub san: Option<&'a str>,
 }
 
 /// TLS towards endpoints.
@@ -50,6 +61,7 @@ pub struct UpstreamTls {
 struct Built {
     sources: Sources,
     config: Arc<ClientConfig>,
+    verifier: Arc<EndpointVerifier>,
     certificate: Option<Arc<Certificate>>,
 }
 
@@ -64,17 +76,22 @@ impl UpstreamTls {
         }
     }
 
-    /// Takes a connection through the handshake. `sni` is a server name for this connection (`auto_sni`), before the
-    /// one of the context. The caller limits the time.
-    pub async fn connect(&self, tcp: TcpStream, sni: Option<&str>) -> Result<(Io, TlsInfo), TlsError> {
+    /// Takes a connection through the handshake. The caller limits the time.
+    pub async fn connect(&self, tcp: TcpStream, identity: ServerIdentity<'_>) -> Result<(Io, TlsInfo), TlsError> {
         let built = self.current()?;
-        let name = match sni.or(self.params.sni.as_deref()).map(ServerName::try_from) {
+        let name = match identity.sni.or(self.params.sni.as_deref()).map(ServerName::try_from) {
             Some(Ok(name)) => name.to_owned(),
-            Some(Err(_)) => return Err(TlsError::BadServerName(sni.unwrap_or_default().to_owned())),
+            Some(Err(_)) if self.params.verify_server_name && identity.san.is_none() => {
+                return Err(TlsError::BadServerName(identity.sni.unwrap_or_default().to_owned()));
+            }
             // An address is not sent as a server name: none is.
-            None => ServerName::IpAddress(tcp.peer_addr()?.ip().into()),
+            Some(Err(_)) | None => ServerName::IpAddress(tcp.peer_addr()?.ip().into()),
         };
-        let stream = TlsConnector::from(Arc::clone(&built.config)).connect(name, tcp).await?;
+        let config = match identity.san {
+            Some(san) if !self.params.verify_server_name || !is(&name, san) => built.expecting(san)?,
+            _ => Arc::clone(&built.config),
+        };
+        let stream = TlsConnector::from(config).connect(name, tcp).await?;
         let info = describe(stream.get_ref().1, &self.params.alpn, built.certificate.as_deref());
         Ok((Io::Tls(Box::new(TlsStream::Client(stream))), info))
     }
@@ -111,20 +128,43 @@ impl UpstreamTls {
         if !proves && (!validation.names.is_empty() || params.verify_server_name) {
             return Err(unusable("subject alternative names without trusted_ca prove nothing".to_owned()));
         }
-        let verifier = EndpointVerifier::new(validation, params.verify_server_name).map_err(unusable)?;
+        let verifier = Arc::new(EndpointVerifier::new(validation, params.verify_server_name).map_err(unusable)?);
         let certificate = certificates.first().cloned();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&params.protocol.provider))
             .with_protocol_versions(params.protocol.versions)
             .map_err(|e| unusable(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(Arc::<EndpointVerifier>::clone(&verifier))
             .with_client_cert_resolver(Arc::new(Ours(certificates)));
         config.alpn_protocols = params.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.resumption = match params.max_session_keys {
             0 => Resumption::disabled(),
             n => Resumption::in_memory_sessions(n),
         };
-        Ok(Built { sources, config: Arc::new(config), certificate })
+        Ok(Built { sources, config: Arc::new(config), verifier, certificate })
+    }
+}
+
+impl Built {
+    /// For an endpoint whose certificate must have another name than the one that is sent. Without resumption, which
+    /// goes by the name that is sent.
+    fn expecting(&self, san: &str) -> Result<Arc<ClientConfig>, TlsError> {
+        // A `ServerName` has no dot at the end, and no certificate does.
+        let name = Some(san).filter(|san| !san.ends_with('.')).and_then(|san| ServerName::try_from(san).ok());
+        let name = name.ok_or_else(|| TlsError::Rustls(Refused::NotTheName.into()))?.to_owned();
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        config.dangerous().set_certificate_verifier(Arc::new(self.verifier.expecting(name)));
+        Ok(Arc::new(config))
+    }
+}
+
+/// Whether a name that is sent is this one, so that a verifier of the former is one of the latter.
+fn is(name: &ServerName<'_>, san: &str) -> bool {
+    match name {
+        ServerName::DnsName(name) => name.as_ref().eq_ignore_ascii_case(san),
+        ServerName::IpAddress(ip) => san.parse::<IpAddr>().is_ok_and(|san| san == IpAddr::from(*ip)),
+        _ => false,
     }
 }
 

@@ -21,12 +21,20 @@ pub(super) struct ClientVerifier {
 }
 
 /// Verifies endpoints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EndpointVerifier {
-    validation: Validation,
+    validation: Arc<Validation>,
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// Whether the certificate must have the name that was asked for.
-    by_name: bool,
+    by_name: ByName,
+}
+
+/// Which name the certificate must have.
+#[derive(Clone, Debug)]
+enum ByName {
+    Any,
+    /// The one that was asked for.
+    Asked,
+    This(ServerName<'static>),
 }
 
 impl ClientVerifier {
@@ -37,7 +45,13 @@ impl ClientVerifier {
 
 impl EndpointVerifier {
     pub(super) fn new(validation: Validation, by_name: bool) -> Result<Self, String> {
-        Ok(Self { chain: validation.server_chain()?, validation, by_name })
+        let by_name = if by_name { ByName::Asked } else { ByName::Any };
+        Ok(Self { chain: validation.server_chain()?, validation: Arc::new(validation), by_name })
+    }
+
+    /// The same for an endpoint that must have this name, whatever was asked for.
+    pub(super) fn expecting(&self, name: ServerName<'static>) -> Self {
+        Self { by_name: ByName::This(name), ..self.clone() }
     }
 }
 
@@ -95,7 +109,11 @@ impl ServerCertVerifier for EndpointVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let expected = self.by_name.then_some(server_name);
+        let expected = match &self.by_name {
+            ByName::Any => None,
+            ByName::Asked => Some(server_name),
+            ByName::This(name) => Some(name),
+        };
         self.validation.judge(end_entity, now, expected, |at| {
             let Some(chain) = &self.chain else { return Ok(()) };
             match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at) {

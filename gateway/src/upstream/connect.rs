@@ -12,21 +12,20 @@ use crate::cluster::{ClusterConfig, SocketOptions};
 use crate::telemetry::TlsInfo;
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{ClusterSsl, cluster_ssl};
-use crate::tls::{Io, TlsError, Unverified};
+use crate::tls::{Io, ServerIdentity, TlsError, Unverified};
 
-/// Connects within the cluster's `connect_timeout`. `server_name` is the SNI if the request determines it; handshakes are
-/// counted in chunk `worker`.
+/// Connects within the cluster's `connect_timeout`. Handshakes are counted in chunk `worker`.
 pub(super) async fn connect(
     config: &ClusterConfig,
     address: SocketAddr,
-    server_name: Option<&str>,
+    identity: ServerIdentity<'_>,
     worker: usize,
 ) -> Result<(Io, Option<Rc<TlsInfo>>), UpstreamError> {
     let connected = async {
         let tcp = connect_tcp(&config.socket, address).await?;
         let Some(tls) = &config.tls else { return Ok((Io::Tcp(tcp), None)) };
         let metrics = config.ssl.as_ref().map(|scope| scope.chunk(worker));
-        match tls.connect(tcp, server_name).await {
+        match tls.connect(tcp, identity).await {
             Ok((io, info)) => {
                 metrics.inspect(|metrics| count_handshake(*metrics, &io, &info));
                 Ok((io, Some(Rc::new(info))))

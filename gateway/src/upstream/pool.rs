@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak as RcWeak};
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,7 @@ use super::pools::Reaper;
 use crate::cluster::{BreakerKind, Cluster, ClusterConfig, ClusterRuntime, Endpoint, RoutingPriority};
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{self, cluster as metric};
+use crate::tls::ServerIdentity;
 
 /// Connections of one worker to one endpoint, for requests of one priority.
 #[derive(Debug)]
@@ -26,8 +28,8 @@ pub(super) struct Pool {
     /// Weak: an endpoint that no snapshot and no request holds any more is gone, and its connections go, too.
     endpoint: Weak<Endpoint>,
     runtime: Arc<ClusterRuntime>,
-    /// SNI of its connections, if requests determine it.
-    server_name: Option<Box<str>>,
+    /// The host of its requests, if that decides whom its connections go to.
+    host: Option<Box<str>>,
     /// As the latest request found it.
     config: RefCell<Arc<ClusterConfig>>,
     /// Oldest first; the newest is taken first, so that what is not needed grows old.
@@ -60,14 +62,14 @@ impl Pool {
         worker: usize,
         cluster: &Cluster,
         endpoint: &Arc<Endpoint>,
-        server_name: Option<Box<str>>,
+        host: Option<Box<str>>,
         reaper: Rc<Reaper>,
     ) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
             worker,
             endpoint: Arc::downgrade(endpoint),
             runtime: Arc::clone(&cluster.runtime),
-            server_name,
+            host,
             config: RefCell::new(Arc::clone(&cluster.config)),
             idle: RefCell::default(),
             open: Cell::new(0),
@@ -156,7 +158,7 @@ impl Pool {
         cluster: &Cluster,
         endpoint: &Endpoint,
     ) -> Result<Box<Connection>, UpstreamError> {
-        match connect(&cluster.config, endpoint.address, self.server_name.as_deref(), self.worker).await {
+        match connect(&cluster.config, endpoint.address, self.identity(cluster), self.worker).await {
             Ok((io, tls)) => {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
@@ -174,6 +176,15 @@ impl Pool {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Whom a connection is to lead to: an address is never sent as a server name.
+    fn identity(&self, cluster: &Cluster) -> ServerIdentity<'_> {
+        let (host, http) = (self.host.as_deref(), &cluster.config.http);
+        ServerIdentity {
+            sni: host.filter(|host| http.auto_sni && host.parse::<IpAddr>().is_err()),
+            san: host.filter(|_| http.auto_san_validation),
         }
     }
 

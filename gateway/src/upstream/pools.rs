@@ -23,7 +23,7 @@ struct Inner {
     worker: usize,
     /// By endpoint and priority ([`Acquire::key`]).
     pools: RefCell<PoolMap<u64>>,
-    /// Where requests determine the SNI: by the same, and the SNI.
+    /// Where the host of requests decides whom connections lead to: by the same, and the host.
     named: RefCell<HashMap<u64, PoolMap<Box<str>>, RandomState>>,
     reaper: Rc<Reaper>,
 }
@@ -39,7 +39,7 @@ pub struct Acquire<'a> {
     pub endpoint: &'a Arc<Endpoint>,
     /// Whose circuit breakers count.
     pub priority: RoutingPriority,
-    /// Host of the request: the SNI where the cluster has `auto_sni`.
+    /// Host of the request, for clusters that look at it ([`HttpOptions::by_host`](crate::cluster::HttpOptions::by_host)).
     pub host: &'a [u8],
 }
 
@@ -71,16 +71,18 @@ impl Pools {
         pool.establish(Arc::clone(wanted.cluster), Arc::clone(wanted.endpoint), wanted.priority)
     }
 
-    /// Connections with another server name are another pool: they are to another identity.
+    /// Connections with another server name, or to who must have another name, are another pool.
     fn pool_for(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
-        let server_name = match &wanted.cluster.config.tls {
-            Some(_) if wanted.cluster.config.http.auto_sni => server_name(wanted.host),
-            _ => None,
-        };
-        match server_name {
-            None => self.pool(wanted),
-            Some(name) => self.named_pool(wanted, &name),
+        let config = &wanted.cluster.config;
+        if config.tls.is_none() || !config.http.by_host() {
+            return self.pool(wanted);
         }
+        let host = without_port(wanted.host);
+        // An address is no server name: without one to verify, it makes no difference.
+        if !config.http.auto_san_validation && host.parse::<IpAddr>().is_ok() {
+            return self.pool(wanted);
+        }
+        self.named_pool(wanted, &host)
     }
 
     /// Closes idle connections whose time has come, until the pools are dropped. One task for all of them.
@@ -119,15 +121,15 @@ impl Pools {
     }
 }
 
-/// The host without its port, as a server name; `None` for an address, which is never sent as one.
-fn server_name(host: &[u8]) -> Option<String> {
-    let host = std::str::from_utf8(host).ok()?;
+/// The name or address of a host in lower case, without port and brackets. What is neither stays, and is nobody's name.
+fn without_port(host: &[u8]) -> String {
+    let host = String::from_utf8_lossy(host);
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+        _ => &host,
     };
-    let address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
-    (!name.is_empty() && !address).then(|| name.to_ascii_lowercase())
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    bare.unwrap_or(name).to_ascii_lowercase()
 }
 
 impl Inner {

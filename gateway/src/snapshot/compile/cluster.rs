@@ -232,7 +232,12 @@ fn socket_options(proto: &pb::cluster::Cluster, problems: &mut Problems) -> Sock
         }
     }
     if let Some(connection) = &proto.upstream_connection_options {
-        options.keepalive = connection.tcp_keepalive.as_ref().map(|keepalive| {
+        // As Envoy: a 0 anywhere turns it off.
+        let wanted = connection.tcp_keepalive.as_ref().filter(|keepalive| {
+            let fields = [keepalive.keepalive_probes, keepalive.keepalive_time, keepalive.keepalive_interval];
+            !fields.into_iter().flatten().any(|field| field.value == 0)
+        });
+        options.keepalive = wanted.map(|keepalive| {
             let seconds = |field: &Option<pb::UInt32Value>| field.map(|s| Duration::from_secs(s.value.into()));
             TcpKeepalive {
                 probes: keepalive.keepalive_probes.map(|probes| probes.value),

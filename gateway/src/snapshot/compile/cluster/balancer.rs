@@ -49,8 +49,8 @@ pub(super) fn compile(proto: &pb::cluster::Cluster, config: &mut ClusterConfig, 
 
 fn compile_common(common: &pb::cluster::cluster::CommonLbConfig, config: &mut ClusterConfig, problems: &mut Problems) {
     if let Some(threshold) = &common.healthy_panic_threshold {
-        // Rounded as Envoy does; the cast saturates.
-        config.panic_threshold = (threshold.value.round() as u32).min(100);
+        // Truncated as Envoy does; the cast saturates.
+        config.panic_threshold = (threshold.value as u32).min(100);
     }
     match &common.locality_config_specifier {
         Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => {

@@ -153,7 +153,4 @@ fn compile_upstream(
     if !proto.override_auto_sni_header.is_empty() {
         problems.push(format!("{path}.override_auto_sni_header"), "not supported");
     }
-    if proto.auto_san_validation && !proto.auto_sni {
-        problems.push(format!("{path}.auto_san_validation"), "needs auto_sni: the name to verify is that of the SNI");
-    }
 }

@@ -72,7 +72,7 @@ connect_timeout: 0.25s
 per_connection_buffer_limit_bytes: 32768
 lb_policy: LEAST_REQUEST
 least_request_lb_config: { choice_count: 5, active_request_bias: { default_value: 0.5, runtime_key: x } }
-common_lb_config: { healthy_panic_threshold: { value: 33.4 }, zone_aware_lb_config: { fail_traffic_on_panic: true } }
+common_lb_config: { healthy_panic_threshold: { value: 33.9 }, zone_aware_lb_config: { fail_traffic_on_panic: true } }
 circuit_breakers:
   thresholds:
   - { max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4, track_remaining: true }
