@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_tests::{
-    Bootstrap, Client, Gateway, H2_PREFACE, H2Client, Hcm, Kind, Launch, Reply, Upstream, eventually, h2_frame, request,
+    Bootstrap, Client, Gateway, H2_PREFACE, H2Client, Hcm, Kind, Launch, Reply, Upstream, eventually, h2_block,
+    h2_exchange, h2_frame, request, typed,
 };
 
 /// More than the buffers between the gateway and a client can hold.
@@ -119,6 +120,31 @@ async fn ends_silent_clients(codec: &str, limit: &str, fields: Value) {
     }
     gateway.stat_becomes("listener_manager.total_listeners_active", 1).await;
     gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+}
+
+#[tokio::test]
+async fn an_http_2_head_that_never_ends_is_a_408_and_lets_others_finish() {
+    let upstream = Upstream::answering(|_, _| Reply::ok("late").delayed(Duration::from_secs(2))).await;
+    let log = typed(
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        json!({"log_format": {"text_format_source":
+            {"inline_string": "LOGGED %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %PROTOCOL%\n"}}}),
+    );
+    let hcm = Hcm::new().set(json!({"request_headers_timeout": "0.5s",
+        "access_log": [{"name": "stdout", "typed_config": log}]}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let block = h2_block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]);
+    let (whole, open) = (h2_frame(1, 0x5, 1, &block), h2_frame(1, 0x1, 3, &block));
+
+    let answer =
+        h2_exchange(gateway.address(), &[whole, open.clone()].concat(), Duration::from_secs(20)).await.unwrap();
+    assert_eq!((answer.status, answer.goaway), (Some(200), Some(0)), "{answer:?}");
+    let alone = h2_exchange(gateway.address(), &open, Duration::from_secs(20)).await.unwrap();
+    assert!(alone.closed && alone.goaway == Some(0) && alone.status.is_none(), "{alone:?}");
+
+    assert_eq!(gateway.stat("http.test.downstream_rq_header_timeout").await, Some(2));
+    gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+    eventually("it is logged", async || gateway.output().contains("LOGGED 408 request_header_timeout HTTP/2")).await;
 }
 
 #[tokio::test]

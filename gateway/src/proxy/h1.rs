@@ -18,7 +18,7 @@ use crate::http::h1::{
     chunk_head, parse_request, response_head, trailers,
 };
 use crate::http::{HeaderMap, ResponseHead, Version};
-use crate::snapshot::connection_manager::ConnectionManager;
+use crate::snapshot::connection_manager::{ConnectionManager, Timeouts};
 use crate::telemetry::metrics::names::http;
 use crate::upstream::Wire;
 
@@ -58,7 +58,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
                 break;
             }
             Err(cause) => {
-                let (head, body) = request::answer_malformed(&cx, &serving, &cause);
+                let (head, body) = request::answer_malformed(&cx, &serving, Version::Http11, &cause);
                 response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
                 wire.push(body);
                 linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;
@@ -225,16 +225,7 @@ async fn read_head(
         seen = wire.input.len();
         // The first byte starts the clock: a head that comes in one piece never looks at it.
         let limits = &manager.timeouts;
-        let (deadline, cause) = clock.get_or_insert_with(|| {
-            let now = Instant::now();
-            let all = [
-                (due(now, limits.request_headers), Cause::HeadTimeout),
-                (due(now, limits.request), Cause::RequestTimeout),
-                (due(now, limits.stream_idle), Cause::IdleTimeout(false)),
-            ];
-            let first = all.into_iter().filter(|(at, _)| at.is_some()).min_by_key(|(at, _)| *at);
-            first.unwrap_or((None, Cause::HeadTimeout))
-        });
+        let (deadline, cause) = clock.get_or_insert_with(|| head_due(Instant::now(), limits));
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(filled) = wire.poll_fill(cx) {
                 return Poll::Ready(Ok(filled));
@@ -247,6 +238,17 @@ async fn read_head(
             Err(()) => return Err(cause.clone()),
         }
     }
+}
+
+/// When a head that began at `since` must be complete, and what it is otherwise.
+pub(super) fn head_due(since: Instant, limits: &Timeouts) -> (Option<Instant>, Cause) {
+    let all = [
+        (due(since, limits.request_headers), Cause::HeadTimeout),
+        (due(since, limits.request), Cause::RequestTimeout),
+        (due(since, limits.stream_idle), Cause::IdleTimeout(false)),
+    ];
+    let first = all.into_iter().filter(|(at, _)| at.is_some()).min_by_key(|(at, _)| *at);
+    first.unwrap_or((None, Cause::HeadTimeout))
 }
 
 /// Whether parsing is worth while: always at first (garbage is told early), then only when an empty line has come. A

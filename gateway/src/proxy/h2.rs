@@ -1,6 +1,7 @@
 //! An HTTP/2 connection of a client: its streams side by side, each a task of its own on the same thread.
 
 mod activity;
+mod heads;
 mod prefixed;
 mod request;
 mod stream;
@@ -16,11 +17,15 @@ use http::Request;
 
 use super::alarm::{Alarm, due, earlier};
 use super::connection::ConnectionContext;
-use super::h1::{LAST_CALL, Waited, count_end, is_over, wait_for_bytes};
+use super::error::Cause;
+use super::h1::{LAST_CALL, Waited, count_end, head_due, is_over, wait_for_bytes};
+use super::request::answer_malformed;
+use crate::http::Version;
 use crate::snapshot::connection_manager::ConnectionManager;
 use crate::telemetry::metrics::names::{http as metric, weir};
 use crate::upstream::Wire;
 use activity::{Activity, Running};
+use heads::Heads;
 use prefixed::Prefixed;
 pub(crate) use stream::Http2Stream;
 
@@ -70,9 +75,11 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let drain = cx.worker.drain_begins();
     tokio::pin!(drain);
     let life = due(cx.info.accepted, timeouts.connection);
+    let heads = Heads::new();
+    let head_since = heads.open_since();
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
-        let handshake = settings(cx.serving().manager()).handshake::<_, Bytes>(Prefixed { prefix: read, io });
+        let handshake = settings(cx.serving().manager()).handshake::<_, Bytes>(Prefixed { prefix: read, io, heads });
         tokio::pin!(handshake);
         let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
         std::future::poll_fn(|task| match handshake.as_mut().poll(task) {
@@ -110,6 +117,12 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 let until = if idles { closing } else { None };
                 return alarm.poll(task, until).map(|()| Next::Cut);
             }
+            let head = head_since.get().map(|since| head_due(since, &timeouts));
+            if let Some((at, cause)) = head
+                && alarm.poll(task, at).is_ready()
+            {
+                return Poll::Ready(Next::Overdue(cause));
+            }
             let idle = if idles { due(active.idle_since.get(), timeouts.idle) } else { None };
             let ends = drain.as_mut().poll(task).is_ready() || alarm.poll(task, earlier(idle, life)).is_ready();
             if ends { Poll::Ready(Next::Close) } else { Poll::Pending }
@@ -119,6 +132,12 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 count_end(&cx, life);
                 connection.graceful_shutdown();
                 closing = close_by();
+            }
+            // Nothing else can come until the head is whole, and the stream that it begins cannot be answered before.
+            Next::Overdue(cause) => {
+                answer_malformed(&cx, &cx.serving(), Version::Http2, &cause);
+                connection.graceful_shutdown();
+                closing = due(Instant::now(), Some(LAST_CALL));
             }
             // The client does not end it, although it has been told to.
             Next::Cut if closing.is_some() => return,
@@ -180,6 +199,7 @@ fn settings(manager: &ConnectionManager) -> h2::server::Builder {
 #[allow(clippy::large_enum_variant, clippy::type_complexity, reason = "as h2 gives it")]
 enum Next {
     Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Overdue(Cause),
     Close,
     Cut,
 }

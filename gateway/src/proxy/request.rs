@@ -61,13 +61,14 @@ pub(crate) async fn serve(
     request.finish();
 }
 
-/// Answers bytes that are no request, and logs that.
+/// Answers bytes that are no request, or not yet one, and logs that.
 pub(super) fn answer_malformed(
     cx: &Rc<ConnectionContext>,
     serving: &Rc<Serving>,
+    version: Version,
     cause: &Cause,
 ) -> (ResponseHead, Bytes) {
-    let mut info = StreamInfo::new(Rc::clone(&cx.info), Version::Http11);
+    let mut info = StreamInfo::new(Rc::clone(&cx.info), version);
     let (flags, reply) = cause.reply();
     info.flags.insert(flags);
     info.details = Some(reply.details.clone());
@@ -79,9 +80,12 @@ pub(super) fn answer_malformed(
     info.status = reply.status;
     let metrics = serving.manager().scope.chunk(cx.worker.index);
     metrics.inc(http::DOWNSTREAM_RQ_TOTAL);
-    metrics.inc(http::DOWNSTREAM_RQ_HTTP1_TOTAL);
+    let http2 = version == Version::Http2;
+    metrics.inc(if http2 { http::DOWNSTREAM_RQ_HTTP2_TOTAL } else { http::DOWNSTREAM_RQ_HTTP1_TOTAL });
     metrics.inc(match cause {
         Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
+        Cause::RequestTimeout => http::DOWNSTREAM_RQ_TIMEOUT,
+        Cause::IdleTimeout(_) => http::DOWNSTREAM_RQ_IDLE_TIMEOUT,
         _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
     });
     if too_large {

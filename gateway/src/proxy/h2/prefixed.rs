@@ -1,4 +1,4 @@
-//! A connection whose first bytes were read already.
+//! A client's connection as h2 reads it: what was read already comes first, and all of it is followed for heads.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,16 +6,18 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heads::Heads;
 use crate::tls::Io;
 
 /// A connection whose first bytes were read already.
 pub(super) struct Prefixed {
     pub(super) prefix: BytesMut,
     pub(super) io: Io,
+    pub(super) heads: Heads,
 }
 
-impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+impl Prefixed {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -26,6 +28,15 @@ impl AsyncRead for Prefixed {
             self.prefix = BytesMut::new();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.poll_fill(cx, buf);
+        self.heads.follow(&buf.filled()[before..]);
+        read
     }
 }
 
