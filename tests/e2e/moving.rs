@@ -118,3 +118,33 @@ async fn one_that_must_wait_for_its_routes_stays_as_it_was_until_they_are_there(
     eventually("it has moved", async || says(free).await == "new").await;
     eventually("it has left", async || get(first, "/").await.is_err()).await;
 }
+
+#[tokio::test]
+async fn connections_that_wait_to_be_accepted_are_served_although_the_listener_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("listeners.json");
+    replace(&file, json!([listener(([127, 0, 0, 1], 0).into(), answering("old"))]));
+    let limits = json!({"vm_config": {"environment_variables": {"key_values": {"WEIR_CALLBACK_TIMEOUT": "2s"}}}});
+    let busy = Hcm::new().wasm_with("chaos", "", limits).routes(json!([]));
+    let lds = json!({"dynamic_resources": {"lds_config": {"path_config_source": {"path": file}}}});
+    let gateway = Gateway::weir(Bootstrap::new().listener("busy", busy).set(lds)).await;
+    let address = gateway.listener("main");
+    let before = gateway.processor_time();
+    let mut first = Client::connect(gateway.listener("busy")).await;
+    first.send("GET / HTTP/1.1\r\nhost: a\r\nx-chaos: loop@request\r\n\r\n").await;
+    eventually("the only worker is in the guest", async || gateway.processor_time() > before + 0.5).await;
+
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(address).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        waiting.push(client);
+    }
+    replace(&file, json!([]));
+    gateway.stat_becomes("listener_manager.total_listeners_active", 1).await;
+
+    for mut client in waiting {
+        assert_eq!(client.response().await.text(), "old");
+    }
+    assert_eq!(first.response().await.status, 503);
+}

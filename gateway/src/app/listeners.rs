@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::workers::{Mail, Workers};
 use crate::control::{Control, Listening};
+use crate::proxy::listener::Accepting;
 use crate::snapshot::listener::Listener;
-use crate::snapshot::{Publisher, Stopped};
+use crate::snapshot::{Publisher, SnapshotStore, Stopped};
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +49,14 @@ pub(super) struct Listeners {
     settled: bool,
     /// Those that were stopped for good stay closed, whatever the next snapshot says.
     stopped: Option<Stopped>,
+    /// How many were stopped of which the publisher has not been told: it may be compiling.
+    untold: usize,
 }
 
 struct Bound {
     /// As configured: port 0 stays 0.
     configured: SocketAddr,
-    close: watch::Sender<bool>,
+    state: watch::Sender<Accepting>,
 }
 
 struct Failed {
@@ -64,8 +67,7 @@ struct Failed {
 
 /// Sockets of a listener, one for each worker, that nobody accepts on yet.
 struct Opened {
-    name: Arc<str>,
-    configured: SocketAddr,
+    listener: Arc<Listener>,
     address: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
@@ -81,6 +83,9 @@ impl Listeners {
         control: &Control,
         errors: &mut Vec<BindError>,
     ) -> Option<Instant> {
+        if let Some(which) = self.stopped {
+            publisher.stop_listeners(which, std::mem::take(&mut self.untold));
+        }
         let newest = publisher.newest_listeners();
         let names: HashSet<&Arc<str>> = newest.iter().map(|listener| &listener.name).collect();
         for gone in self.warming.keys().chain(self.failed.keys()).filter(|name| !names.contains(name)) {
@@ -146,7 +151,11 @@ impl Listeners {
         self.settled |= waiting == 0 && !control.is_starting();
         publisher.promote(&ready);
         self.begin(opened, workers, control);
+        let snapshot = publisher.store().load();
         self.bound.retain(|name, bound| {
+            if let Some(listener) = snapshot.listener(name) {
+                bound.follow(listener);
+            }
             let stays = names.contains(name);
             if !stays {
                 bound.end();
@@ -165,15 +174,16 @@ impl Listeners {
         if !opened.is_empty() {
             workers.tell_all(|| Mail::Snapshot);
         }
-        for Opened { name, configured, address, sockets } in opened {
-            let (close, closed) = watch::channel(false);
+        for Opened { listener, address, sockets } in opened {
+            let (name, configured) = (Arc::clone(&listener.name), listener.address);
+            let (state, seen) = watch::channel(Accepting { listener, closed: false });
             for (worker, socket) in sockets.into_iter().enumerate() {
-                workers.tell(worker, Mail::Listen { name: Arc::clone(&name), socket, close: closed.clone() });
+                workers.tell(worker, Mail::Listen { name: Arc::clone(&name), socket, state: seen.clone() });
             }
             control.set_listening(&name, Some(Listening { address }));
             control.unblock(&blocker(&name));
             tracing::info!(listener = &*name, %address, "listening");
-            if let Some(former) = self.bound.insert(name, Bound { configured, close }) {
+            if let Some(former) = self.bound.insert(name, Bound { configured, state }) {
                 former.end();
             }
         }
@@ -196,12 +206,12 @@ impl Listeners {
     }
 
     /// Stops accepting for good.
-    pub(super) fn stop(&mut self, which: Stopped, publisher: &mut Publisher) {
+    pub(super) fn stop(&mut self, which: Stopped, store: &SnapshotStore) {
         if self.stopped != Some(Stopped::All) {
             self.stopped = Some(which);
         }
         let before = self.bound.len();
-        let snapshot = publisher.store().load();
+        let snapshot = store.load();
         self.bound.retain(|name, bound| {
             // One that is gone from the snapshot was closed with it.
             let stays = snapshot.listener(name).is_some_and(|listener| !which.concerns(listener));
@@ -210,7 +220,7 @@ impl Listeners {
             }
             stays
         });
-        publisher.stop_listeners(which, before - self.bound.len());
+        self.untold += before - self.bound.len();
     }
 
     fn warm(&mut self, listener: &Arc<Listener>, publisher: &Publisher) -> Warm {
@@ -239,9 +249,19 @@ enum Warm {
 }
 
 impl Bound {
+    /// The newest version is the one to remember, and the one before is let go.
+    fn follow(&self, newest: &Arc<Listener>) {
+        self.state.send_if_modified(|socket| {
+            if !Arc::ptr_eq(&socket.listener, newest) {
+                socket.listener = Arc::clone(newest);
+            }
+            false
+        });
+    }
+
     /// Workers stop accepting.
     fn end(&self) {
-        let _ = self.close.send(true);
+        self.state.send_modify(|socket| socket.closed = true);
     }
 }
 
@@ -250,7 +270,7 @@ fn blocker(listener: &str) -> String {
 }
 
 /// All sockets of a listener are bound before any worker accepts: the kernel spreads connections over those it knows.
-fn open_all(listener: &Listener, workers: usize) -> Result<Opened, BindError> {
+fn open_all(listener: &Arc<Listener>, workers: usize) -> Result<Opened, BindError> {
     let fail = |source| BindError { name: Arc::clone(&listener.name), address: listener.address, source };
     let first = open(listener.address, listener.backlog).map_err(fail)?;
     let address = first.local_addr().map_err(fail)?;
@@ -258,7 +278,7 @@ fn open_all(listener: &Listener, workers: usize) -> Result<Opened, BindError> {
     for _ in 1..workers {
         sockets.push(open(address, listener.backlog).map_err(fail)?);
     }
-    Ok(Opened { name: Arc::clone(&listener.name), configured: listener.address, address, sockets })
+    Ok(Opened { listener: Arc::clone(listener), address, sockets })
 }
 
 fn open(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::proxy::listener;
+use crate::proxy::listener::{self, Accepting};
 use crate::proxy::worker::Worker;
 use crate::snapshot::SnapshotStore;
 use crate::telemetry::access_log::Sinks;
@@ -21,14 +21,14 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// What a worker is told.
 pub(super) enum Mail {
-    /// Accept on this socket until `close` says so.
+    /// Accept on this socket until it is closed.
     Listen {
         /// Name of the listener.
         name: Arc<str>,
         /// Bound, listening, non-blocking.
         socket: std::net::TcpListener,
-        /// Says when to stop.
-        close: watch::Receiver<bool>,
+        /// What it is there for, and whether it still is.
+        state: watch::Receiver<Accepting>,
     },
     /// There is a new snapshot: let the old one go.
     Snapshot,
@@ -123,9 +123,9 @@ async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail
             }
         };
         match mail {
-            Some(Mail::Listen { name, socket, close }) => match tokio::net::TcpListener::from_std(socket) {
+            Some(Mail::Listen { name, socket, state }) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let accepting = listener::accept(std::rc::Rc::clone(&worker), name, socket, close);
+                    let accepting = listener::accept(std::rc::Rc::clone(&worker), name, socket, state);
                     tokio::task::spawn_local(accepting);
                 }
                 Err(error) => tracing::error!(listener = &*name, "cannot listen on worker {}: {error}", worker.index),

@@ -9,25 +9,35 @@ use tokio::sync::watch;
 
 use super::connection;
 use super::worker::Worker;
+use crate::snapshot::listener::Listener;
 use crate::telemetry::metrics::names::weir;
 
 /// Pause after an error of the machine (no descriptors, no memory), doubled up to a second while it lasts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Accepts until `close` says so (or its sender is gone), then empties the queue of the kernel: what a client was told is
-/// connected is served.
-pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut close: watch::Receiver<bool>) {
+/// What a listening socket is there for.
+#[derive(Clone, Debug)]
+pub struct Accepting {
+    /// The listener as it was when it was last looked at: for connections that come when it is gone from the snapshot already.
+    pub listener: Arc<Listener>,
+    /// No more connections are wanted.
+    pub closed: bool,
+}
+
+/// Accepts until the socket is closed (or its sender is gone), then empties the queue of the kernel: what a client was
+/// told is connected is served.
+pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut state: watch::Receiver<Accepting>) {
     let mut pause = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = close.wait_for(|close| *close) => break,
+            _ = state.wait_for(|socket| socket.closed) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((tcp, remote)) => {
                 pause = BACK_OFF.0;
-                spawn(&worker, &name, tcp, remote);
+                spawn(&worker, &name, &state, tcp, remote);
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -39,21 +49,30 @@ pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut
             }
         }
     }
-    while let Some(Ok((tcp, remote))) = ready_now(&socket) {
-        spawn(&worker, &name, tcp, remote);
+    empty(&worker, &name, &state, socket);
+}
+
+/// Takes what has come already. The system is asked, and not the runtime, which may not have looked at the socket for as long as
+/// the worker was busy.
+fn empty(worker: &Rc<Worker>, name: &str, state: &watch::Receiver<Accepting>, socket: TcpListener) {
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((tcp, remote)) = socket.accept() {
+        let tcp = tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(tcp));
+        if let Ok(tcp) = tcp {
+            spawn(worker, name, state, tcp, remote);
+        }
     }
 }
 
-fn ready_now(socket: &TcpListener) -> Option<std::io::Result<(tokio::net::TcpStream, std::net::SocketAddr)>> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match socket.poll_accept(&mut cx) {
-        std::task::Poll::Ready(accepted) => Some(accepted),
-        std::task::Poll::Pending => None,
-    }
-}
-
-fn spawn(worker: &Rc<Worker>, name: &str, tcp: tokio::net::TcpStream, remote: std::net::SocketAddr) {
-    let Some(listener) = worker.snapshot().listener(name).cloned() else { return };
+fn spawn(
+    worker: &Rc<Worker>,
+    name: &str,
+    state: &watch::Receiver<Accepting>,
+    tcp: tokio::net::TcpStream,
+    remote: std::net::SocketAddr,
+) {
+    let newest = worker.snapshot().listener(name).cloned();
+    let listener = newest.unwrap_or_else(|| Arc::clone(&state.borrow().listener));
     let Ok(local) = tcp.local_addr() else { return };
     tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, tcp, remote, local));
 }
