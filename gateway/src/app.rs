@@ -1,13 +1,13 @@
 //! Builds every part in order and joins them; a newcomer reads this first.
 //!
-//! Threads: the main thread runs control (sources, publisher, listeners, signals), one thread the admin, one writes access
-//! logs, and the workers serve requests. Only the store of snapshots, the registry of metrics and [`Control`] are shared.
+//! Threads: the main thread runs control (sources, listeners, signals), one thread the admin, one publishes while there is
+//! something to compile, one writes access logs, and the workers serve requests. Only the store of snapshots, the registry
+//! of metrics, [`Control`] and (off the path of a request) the publisher are shared.
 
 mod listeners;
 mod memory;
 mod workers;
 
-use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::admin;
@@ -86,7 +86,10 @@ pub enum AppError {
 pub fn run(settings: Settings) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
-    runtime.block_on(tasks.run_until(serve(settings)))
+    let ended = runtime.block_on(tasks.run_until(serve(settings)));
+    // What is still being compiled is for nobody.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(settings: Settings) -> Result<(), AppError> {
@@ -119,23 +122,23 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
         return Err(AppError::Configuration(findings));
     }
     memory::give_back();
-    let publisher = Rc::new(RefCell::new(publisher));
-    let for_admin = Rc::clone(&publisher);
+    let publisher = Arc::new(Mutex::new(publisher));
+    let for_admin = Arc::clone(&publisher);
     tokio::task::spawn_local(async move { asked.answer(&for_admin).await });
 
     let workers = Workers::start(concurrency, &store, &sinks, &registry)?;
-    let mut gateway = Gateway { control, publisher, workers, listeners: Listeners::default(), sinks, drain_time };
-    gateway.follow()?;
+    let mut gateway = Gateway { control, store, workers, listeners: Listeners::default(), sinks, drain_time };
+    gateway.follow(&mut *publisher.lock().await)?;
     // Before it is ready: files that are wrong keep it from that.
     let changed = Rc::new(Notify::new());
-    let (publisher, control) = (Rc::clone(&gateway.publisher), gateway.control.clone());
-    tokio::task::spawn_local(source::watch(sources, publisher, control, Rc::clone(&changed)));
+    let control = gateway.control.clone();
+    tokio::task::spawn_local(source::watch(sources, Arc::clone(&publisher), control, Rc::clone(&changed)));
     gateway.control.unblock("start");
     let took = gateway.control.started().0.elapsed().as_millis() as u64;
     registry.scope(Server, "").chunk(0).record(server::INITIALIZATION_TIME_MS, took);
     tracing::info!(workers = concurrency, "ready to serve");
 
-    gateway.main_loop(commands, &changed).await?;
+    gateway.main_loop(commands, &publisher, &changed).await?;
     gateway.workers.stop();
     gateway.sinks.sync(Duration::from_secs(5));
     if let Some(running) = running {
@@ -147,7 +150,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
 /// The parts that the main thread steers.
 struct Gateway {
     control: Control,
-    publisher: Rc<RefCell<Publisher>>,
+    store: Arc<SnapshotStore>,
     workers: Workers,
     listeners: Listeners,
     sinks: Arc<Sinks>,
@@ -157,10 +160,10 @@ struct Gateway {
 impl Gateway {
     /// Makes workers and sockets follow the newest snapshot. At the start a listener that cannot be bound ends the
     /// process; later it is said in the log (and on /ready, if it has no former version), and tried again.
-    fn follow(&mut self) -> Result<Option<Instant>, AppError> {
+    fn follow(&mut self, publisher: &mut Publisher) -> Result<Option<Instant>, AppError> {
         let mut errors = Vec::new();
         self.workers.tell_all(|| Mail::Snapshot);
-        let again = self.listeners.follow(&mut self.publisher.borrow_mut(), &self.workers, &self.control, &mut errors);
+        let again = self.listeners.follow(publisher, &self.workers, &self.control, &mut errors);
         for error in errors {
             if self.control.is_starting() {
                 return Err(error.into());
@@ -173,27 +176,36 @@ impl Gateway {
     async fn main_loop(
         &mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
+        publisher: &Mutex<Publisher>,
         changed: &Notify,
     ) -> Result<(), AppError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reopen = signal(SignalKind::user_defined1())?;
-        let mut again = self.follow()?;
+        // Whether listeners have something to follow, and when to look at them again by themselves.
+        let (mut behind, mut again) = (true, None);
         let mut drain_ends = None;
         loop {
             let command = tokio::select! {
                 () = changed.notified() => {
-                    again = self.follow()?;
-                    memory::give_back();
+                    behind = true;
                     continue;
                 }
                 () = sleep_until(again) => {
-                    again = self.follow()?;
+                    (behind, again) = (true, None);
+                    continue;
+                }
+                // While it compiles, signals and commands are still heard.
+                mut publisher = publisher.lock(), if behind => {
+                    again = self.follow(&mut publisher)?;
+                    behind = false;
+                    memory::give_back();
                     continue;
                 }
                 () = sleep_until(drain_ends.map(|(at, _)| at)) => {
                     if let Some((_, which)) = drain_ends.take() {
-                        self.listeners.stop(which, &mut self.publisher.borrow_mut());
+                        self.listeners.stop(which, &self.store);
+                        behind = true;
                     }
                     continue;
                 }
@@ -204,7 +216,10 @@ impl Gateway {
             };
             match command {
                 Command::ReopenLogs => self.sinks.reopen(),
-                Command::DrainListeners(drain) => self.drain_listeners(drain, &mut drain_ends),
+                Command::DrainListeners(drain) => {
+                    self.drain_listeners(drain, &mut drain_ends);
+                    behind = true;
+                }
                 Command::Quit => return Ok(()),
                 Command::Shutdown => {
                     self.control.set_draining();
@@ -229,7 +244,7 @@ impl Gateway {
         let which = if drain.inbound_only { Stopped::Inbound } else { Stopped::All };
         tracing::info!(?drain, connections = self.workers.connections(), "draining listeners");
         if !drain.graceful {
-            return self.listeners.stop(which, &mut self.publisher.borrow_mut());
+            return self.listeners.stop(which, &self.store);
         }
         self.workers.tell_all(|| Mail::Announce { inbound_only: drain.inbound_only, over: self.drain_time });
         // A drain that is under way goes its way.
@@ -241,7 +256,7 @@ impl Gateway {
     /// Stops accepting. Connections end after the request they serve; idle ones at once.
     fn drain(&mut self) {
         tracing::info!(connections = self.workers.connections(), "draining");
-        self.listeners.stop(Stopped::All, &mut self.publisher.borrow_mut());
+        self.listeners.stop(Stopped::All, &self.store);
         self.workers.tell_all(|| Mail::Drain);
     }
 

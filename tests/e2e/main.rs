@@ -7,6 +7,7 @@ mod admin_limits;
 mod busy;
 mod check;
 mod clusters;
+mod compiling;
 mod connections;
 mod drain;
 mod drain_listeners;

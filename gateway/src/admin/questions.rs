@@ -1,8 +1,6 @@
-//! What the admin asks of the thread that owns the publisher.
+//! What the admin asks of the publisher.
 
-use std::cell::RefCell;
-
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::snapshot::{DumpEntry, Publisher};
 
@@ -30,11 +28,11 @@ impl Questions {
 }
 
 impl Asked {
-    /// Answers, on the publisher's thread, for as long as it is polled.
-    pub async fn answer(&mut self, publisher: &RefCell<Publisher>) {
+    /// Answers whenever the publisher is free, for as long as it is polled.
+    pub async fn answer(&mut self, publisher: &Mutex<Publisher>) {
         while let Some(tell) = self.0.recv().await {
             // Who asked may have hung up.
-            let _ = tell.send(publisher.borrow().dump());
+            let _ = tell.send(publisher.lock().await.dump());
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 use http::Method;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::*;
 use crate::control::{Command, Drain, Listening};
@@ -17,7 +17,7 @@ use crate::telemetry::log::{Level, LogControl};
 
 struct Fixture {
     admin: Parts,
-    publisher: Rc<RefCell<Publisher>>,
+    publisher: Arc<Mutex<Publisher>>,
     asked: RefCell<Option<Asked>>,
     commands: tokio::sync::mpsc::UnboundedReceiver<Command>,
 }
@@ -43,7 +43,7 @@ fn fixture() -> Fixture {
     let (questions, asked) = Questions::new();
     let bootstrap = weir_xds::read_bootstrap("node: {id: me}\nadmin: {}\n").bytes;
     let admin = Parts { control, registry, store, bootstrap, questions };
-    Fixture { admin, publisher: Rc::new(RefCell::new(publisher)), asked: RefCell::new(Some(asked)), commands }
+    Fixture { admin, publisher: Arc::new(Mutex::new(publisher)), asked: RefCell::new(Some(asked)), commands }
 }
 
 impl Fixture {

@@ -102,7 +102,9 @@ fn cores() -> usize {
 
 /// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
 fn refuse(config: &Config) -> ExitCode {
-    let findings = check::check(config).findings;
+    // What the log says of it was said already.
+    let quiet = tracing::subscriber::NoSubscriber::default();
+    let findings = tracing::subscriber::with_default(quiet, || check::check(config)).findings;
     for finding in &findings {
         eprintln!("{finding}");
     }

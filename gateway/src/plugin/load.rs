@@ -128,6 +128,7 @@ impl Plugins {
         if let Some((module, _)) = self.lock().modules.get(&digest) {
             return Ok(module.clone());
         }
+        tracing::info!(target: "config", plugin = config.name, bytes = config.code.len(), "compiling a module");
         Ok(Module::new(self.engine()?, &config.code)?)
     }
 

@@ -5,9 +5,12 @@ pub mod finding;
 mod sources;
 pub mod watch;
 
-use std::{cell::RefCell, collections::BTreeSet, future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, panic, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::{Mutex, Notify},
+    task, time,
+};
 
 pub use finding::{Finding, Summary};
 pub use sources::Sources;
@@ -19,9 +22,11 @@ const FREE_LOOK: Duration = Duration::from_secs(1);
 
 /// Publishes what changes, for as long as it is polled, and notifies `changed` of what was taken or is gone. Files that were wrong at the
 /// start keep /ready from saying yes until they are right.
+///
+/// Compiling takes long and is done on a thread of its own, one publication after the other: the caller's thread stays free.
 pub fn watch(
     mut sources: Sources,
-    publisher: Rc<RefCell<Publisher>>,
+    publisher: Arc<Mutex<Publisher>>,
     control: Control,
     changed: Rc<Notify>,
 ) -> impl Future<Output = ()> {
@@ -33,14 +38,27 @@ pub fn watch(
             let files = tokio::select! {
                 files = sources.changed(&publisher) => files,
                 _ = free.tick() => {
-                    publisher.borrow_mut().free_retired();
+                    if let Ok(mut publisher) = publisher.try_lock() {
+                        publisher.free_retired();
+                    }
                     continue;
                 }
             };
-            let before = publisher.borrow().changes();
-            sources.refresh(&files, &mut publisher.borrow_mut());
+            let shared = Arc::clone(&publisher);
+            let published = task::spawn_blocking(move || {
+                let mut publisher = shared.blocking_lock();
+                let before = publisher.changes();
+                sources.refresh(&files, &mut publisher);
+                (sources, publisher.changes() != before)
+            });
+            let came;
+            (sources, came) = match published.await {
+                Ok(published) => published,
+                Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+                Err(_) => return,
+            };
             follow_readiness(&sources, &control, &mut blocked);
-            if publisher.borrow().changes() != before {
+            if came {
                 changed.notify_one();
             }
         }

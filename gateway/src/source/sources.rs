@@ -1,7 +1,6 @@
 //! From the bootstrap and watched files to the publisher, at start and whenever a file changes.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     mem,
     path::{Path, PathBuf},
@@ -9,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::sync::Mutex;
 use weir_xds::{Bootstrap, Kind, Problem, Resource, pb};
 
 use super::{
@@ -104,10 +104,11 @@ impl Sources {
     }
 
     /// Waits until files have changed, and says which. To be followed by [`Sources::refresh`].
-    pub async fn changed(&mut self, publisher: &RefCell<Publisher>) -> Vec<PathBuf> {
+    pub async fn changed(&mut self, publisher: &Mutex<Publisher>) -> Vec<PathBuf> {
         if self.watch.is_none() {
+            let publisher = publisher.lock().await;
             self.watch = Some(FileWatch::new());
-            self.follow(&publisher.borrow());
+            self.follow(&publisher);
         }
         match &mut self.watch {
             Some(watch) => watch.changed().await,

@@ -128,11 +128,11 @@ async fn changes_take_effect_and_bad_files_do_not() {
     let mut publisher = publisher_with(Arc::clone(&registry));
     assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
     let store = Arc::clone(publisher.store());
-    let publisher = Rc::new(RefCell::new(publisher));
+    let publisher = Arc::new(Mutex::new(publisher));
     let (control, _asked) = Control::new(1, LogControl::detached());
     control.unblock("start");
     let changed = Rc::new(Notify::new());
-    let watching = watch(sources, Rc::clone(&publisher), control.clone(), Rc::clone(&changed));
+    let watching = watch(sources, Arc::clone(&publisher), control.clone(), Rc::clone(&changed));
     assert!(control.not_ready()[0].1.contains("not YAML or JSON"), "{:?}", control.not_ready());
 
     let script = async {
