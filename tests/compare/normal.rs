@@ -136,9 +136,10 @@ fn sorted_flags(value: &str) -> String {
     flags.join(",")
 }
 
-/// To 100 ms: before a retry some milliseconds have gone by.
+/// To 100 ms, or to a second of many: before a retry some milliseconds have gone by, two back-offs may take a hundred.
 fn rounded_up(milliseconds: &str) -> String {
-    milliseconds.parse::<u64>().map_or_else(|_| milliseconds.into(), |ms| (ms.div_ceil(100) * 100).to_string())
+    let round = |ms: u64| ms.next_multiple_of(if ms > 10_000 { 1000 } else { 100 });
+    milliseconds.parse().map_or_else(|_| milliseconds.into(), |ms| round(ms).to_string())
 }
 
 fn is_uuid(value: &str) -> bool {
