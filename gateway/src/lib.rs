@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod bootstrap;
 pub mod cli;
 pub mod cluster;
 pub mod control;

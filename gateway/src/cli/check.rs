@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
-use super::config::{Config, node};
 use crate::{
+    bootstrap::{Config, node},
     plugin::{EngineSettings, Plugins},
     snapshot::{Publisher, PublisherSettings},
     source::{Finding, Summary},

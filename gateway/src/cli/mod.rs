@@ -1,7 +1,6 @@
 //! The command line: one file per verb. Where Envoy has a flag for it, it is spelled as there.
 
 mod check;
-mod config;
 mod run;
 mod version;
 

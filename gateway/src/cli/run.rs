@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::check;
-use super::config::{Config, node};
 use crate::app::{self, AppError, Settings};
+use crate::bootstrap::{Config, node};
 use crate::telemetry::log::{self, Level, LineFormat};
 
 /// How long the end waits for the last lines of the log to be taken.

@@ -79,17 +79,6 @@ impl BodyBuf {
         (!self.first.is_empty()).then_some(&self.first).into_iter().chain(self.rest.iter())
     }
 
-    /// All bytes in one piece; copies only if there are several.
-    pub fn contiguous(&mut self) -> &Bytes {
-        if !self.rest.is_empty() {
-            let mut all = BytesMut::with_capacity(self.len);
-            self.pieces().for_each(|piece| all.extend_from_slice(piece));
-            self.first = all.freeze();
-            self.rest.clear();
-        }
-        &self.first
-    }
-
     /// Copies up to `max` bytes from `start` into `out`.
     pub fn copy_range(&self, start: usize, max: usize, out: &mut Vec<u8>) {
         let (mut skip, mut left) = (start, max);
@@ -187,7 +176,6 @@ mod tests {
         let mut out = Vec::new();
         buf.copy_range(1, 2, &mut out);
         assert_eq!(out, b"de");
-        assert_eq!(buf.contiguous(), "cdef");
         buf.push(Bytes::from("ghi"));
         buf.truncate(5);
         assert_eq!((text(&buf).as_str(), buf.len()), ("cdefg", 5));

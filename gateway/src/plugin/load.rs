@@ -109,6 +109,10 @@ impl Plugins {
             limits: config.limits.clone(),
         };
         let inner = weir_wasm::Plugin::new(&module, settings)?;
+        if !inner.unknown_imports().is_empty() {
+            let imports = inner.unknown_imports().join(", ");
+            tracing::warn!(target: "config", plugin = config.name, imports, "these host functions do not exist here; a call of one is a trap");
+        }
         let rehearsal = inner.start(Bridge::new(Arc::clone(&identity), metrics.clone(), CONTROL))?;
         let exports = rehearsal.exports();
         drop(rehearsal);

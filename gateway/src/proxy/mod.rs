@@ -13,4 +13,5 @@ mod prepare;
 mod request;
 mod response;
 mod router;
+mod wait;
 pub mod worker;

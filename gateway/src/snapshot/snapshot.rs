@@ -44,9 +44,4 @@ impl Snapshot {
     pub fn route_config(&self, name: &str) -> Option<&Arc<RouteConfig>> {
         self.routes.get(name)
     }
-
-    /// All route configurations of RDS in no order.
-    pub fn route_configs(&self) -> impl Iterator<Item = &Arc<RouteConfig>> {
-        self.routes.values()
-    }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -65,14 +65,6 @@ impl Io {
         }
     }
 
-    /// Waits for the peer to close or reset the connection, or for input, whatever comes first.
-    pub async fn readable_or_closed(&self) -> io::Result<()> {
-        if self.holds_input() {
-            return Ok(());
-        }
-        self.tcp().ready(Interest::READABLE | Interest::ERROR).await.map(drop)
-    }
-
     /// Address of the peer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()
@@ -81,11 +73,6 @@ impl Io {
     /// Our own address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().local_addr()
-    }
-
-    /// Sets TCP_NODELAY.
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.tcp().set_nodelay(on)
     }
 
     /// The TCP connection below.

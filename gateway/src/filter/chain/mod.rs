@@ -246,11 +246,6 @@ impl<F: HttpFilter> Chain<F> {
         self.flow(direction).stopped != 0
     }
 
-    /// The request's filters are called no more: the response is complete, or the client is gone.
-    pub fn end_request(&mut self) {
-        self.request.abort();
-    }
-
     /// The stream has ended: every filter that wants it logs, in configuration order.
     pub fn log(&mut self) {
         if self.wants.log {

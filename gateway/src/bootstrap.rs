@@ -1,4 +1,4 @@
-//! A bootstrap as the command line gives it, and what of it concerns the process itself.
+//! What to start with: a bootstrap as the command line gives it, and what of it concerns the process itself.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -15,17 +15,17 @@ const INLINE_NAME: &str = "--config-yaml";
 
 /// The text of a bootstrap.
 #[derive(Debug)]
-pub(super) struct Config {
+pub(crate) struct Config {
     /// What to call it: its file.
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
     /// What is merged into it (`--config-yaml` beside a file).
-    pub(super) over: Option<String>,
+    pub(crate) over: Option<String>,
 }
 
 impl Config {
     /// Of a file; `-` is standard input.
-    pub(super) fn read(path: PathBuf) -> Result<Self, String> {
+    pub(crate) fn read(path: PathBuf) -> Result<Self, String> {
         let name = path.display().to_string();
         let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
         match text {
@@ -35,16 +35,16 @@ impl Config {
     }
 
     /// Of the command line itself.
-    pub(super) fn inline(text: String) -> Self {
+    pub(crate) fn inline(text: String) -> Self {
         Self { name: INLINE_NAME.to_owned(), text, over: None }
     }
 
     /// With a text of the command line merged into it, as Envoy does: what it says overrides.
-    pub(super) fn with(self, over: Option<String>) -> Self {
+    pub(crate) fn with(self, over: Option<String>) -> Self {
         Self { over, ..self }
     }
 
-    pub(super) fn bootstrap(&self) -> Bootstrap {
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
         match &self.over {
             None => weir_xds::read_bootstrap(&self.text),
             Some(over) => weir_xds::read_bootstrap_over(&self.text, over),
@@ -52,17 +52,17 @@ impl Config {
     }
 
     /// What is wrong with the form of the text that is merged into it.
-    pub(super) fn findings_of_over(&self) -> Vec<Finding> {
+    pub(crate) fn findings_of_over(&self) -> Vec<Finding> {
         let Some(over) = &self.over else { return Vec::new() };
         finding::in_bootstrap(INLINE_NAME, over, weir_xds::decode(over, weir_xds::BOOTSTRAP).problems)
     }
 
-    pub(super) fn sources(&self, bootstrap: Bootstrap) -> Sources {
+    pub(crate) fn sources(&self, bootstrap: Bootstrap) -> Sources {
         Sources::new(&self.name, &self.text, bootstrap)
     }
 
     /// Where the admin listens, if the bootstrap has one.
-    pub(super) fn admin(&self, bootstrap: &Bootstrap) -> Result<Option<SocketAddr>, Vec<Finding>> {
+    pub(crate) fn admin(&self, bootstrap: &Bootstrap) -> Result<Option<SocketAddr>, Vec<Finding>> {
         let Some(address) = bootstrap.proto.admin.as_ref().and_then(|admin| admin.address.as_ref()) else {
             return Ok(None);
         };
@@ -74,7 +74,7 @@ impl Config {
 }
 
 /// What plugins and logs read of this node.
-pub(super) fn node(bootstrap: &Bootstrap, cluster: Option<String>, id: Option<String>) -> Node {
+pub(crate) fn node(bootstrap: &Bootstrap, cluster: Option<String>, id: Option<String>) -> Node {
     let proto = bootstrap.proto.node.clone().unwrap_or_default();
     let metadata = proto.metadata.map(|m| weir_xds::to_json("google.protobuf.Struct", &m.encode_to_vec()));
     Node {

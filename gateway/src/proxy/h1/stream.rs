@@ -1,0 +1,147 @@
+//! The client's side of one request on an HTTP/1 connection.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::http::h1::{
+    BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadLimits, LAST_CHUNK, chunk_head, response_head, trailers,
+};
+use crate::http::{HeaderMap, ResponseHead, Version};
+use crate::proxy::connection::ConnectionContext;
+use crate::proxy::downstream::DownstreamError;
+use crate::telemetry::metrics::names::http;
+use crate::upstream::Wire;
+
+/// Bytes of a following request that are read while one is served; more stay in the kernel.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// The client's side of one request on an HTTP/1 connection.
+pub(crate) struct Http1Stream<'a> {
+    pub(super) cx: Rc<ConnectionContext>,
+    pub(super) wire: &'a mut Wire,
+    pub(super) decoder: BodyDecoder,
+    pub(super) limits: HeadLimits,
+    pub(super) pass_trailers: bool,
+    pub(super) version: Version,
+    pub(super) head_request: bool,
+    /// The response's body is chunked.
+    pub(super) chunked: bool,
+    /// The connection ends with this response.
+    pub(super) close: bool,
+    /// The response is complete.
+    pub(super) ended: bool,
+    /// The response was cut off.
+    pub(super) cut: bool,
+}
+
+impl Http1Stream<'_> {
+    pub(in crate::proxy) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, DownstreamError>> {
+        loop {
+            match self.decoder.decode(&mut self.wire.input, self.limits) {
+                Ok(Some(BodyEvent::Trailers(_))) if !self.pass_trailers => return Poll::Ready(Ok(BodyEvent::End)),
+                Ok(Some(event)) => return Poll::Ready(Ok(event)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(DownstreamError::Malformed(error))),
+            }
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) => return Poll::Ready(Err(self.left(DownstreamError::Gone))),
+                Err(error) => return Poll::Ready(Err(self.left(DownstreamError::Io(error)))),
+            }
+        }
+    }
+
+    /// Reads ahead a little, so that the end of the connection is seen while a request is served.
+    pub(in crate::proxy) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        while self.wire.input.len() < READ_AHEAD {
+            if ready!(self.wire.io().poll_readable(cx)).is_err() {
+                return Poll::Ready(self.left(DownstreamError::Gone));
+            }
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(self.left(DownstreamError::Gone)),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(in crate::proxy) fn informational(&mut self, head: &ResponseHead) {
+        if self.version == Version::Http11 {
+            response_head(head, self.version, Framing::AsHead, false, self.wire.tail());
+        }
+    }
+
+    pub(in crate::proxy) fn head(&mut self, head: &ResponseHead, end: bool) {
+        let bodiless = self.head_request || head.status < 200 || matches!(head.status, 204 | 304);
+        let framing = match (head.headers.contains("content-length"), end) {
+            (true, _) => Framing::AsHead,
+            (false, true) if bodiless => Framing::AsHead,
+            (false, true) => Framing::Zero,
+            (false, false) if self.version == Version::Http11 => Framing::Chunked,
+            (false, false) => Framing::UntilClose,
+        };
+        self.chunked = framing == Framing::Chunked && !bodiless;
+        self.close |= framing == Framing::UntilClose || !self.decoder.is_done();
+        if !self.close && self.cx.drains() {
+            self.close = true;
+            self.cx.count(http::DOWNSTREAM_CX_DRAIN_CLOSE);
+        }
+        self.ended = end;
+        response_head(head, self.version, framing, self.close, self.wire.tail());
+    }
+
+    pub(in crate::proxy) fn data(&mut self, piece: Bytes, end: bool) {
+        if self.head_request {
+            self.ended |= end;
+            return;
+        }
+        if !self.chunked {
+            self.wire.push(piece);
+        } else if !piece.is_empty() {
+            chunk_head(piece.len(), self.wire.tail());
+            self.wire.push(piece);
+            self.wire.push_static(CHUNK_END);
+        }
+        if end {
+            self.end(None);
+        }
+    }
+
+    pub(in crate::proxy) fn trailers(&mut self, fields: &HeaderMap) {
+        self.end(self.pass_trailers.then_some(fields));
+    }
+
+    fn end(&mut self, fields: Option<&HeaderMap>) {
+        self.ended = true;
+        if self.chunked {
+            match fields {
+                Some(fields) => trailers(fields, self.wire.tail()),
+                None => self.wire.push_static(LAST_CHUNK),
+            }
+        }
+    }
+
+    pub(in crate::proxy) fn queued(&self) -> usize {
+        self.wire.queued()
+    }
+
+    pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
+        self.wire.poll_flush(cx).map_err(|error| self.left(DownstreamError::Io(error)))
+    }
+
+    #[cold]
+    fn left(&self, error: DownstreamError) -> DownstreamError {
+        self.cx.client_left(true);
+        error
+    }
+
+    pub(in crate::proxy) fn reset(&mut self) {
+        self.cut = true;
+    }
+
+    pub(in crate::proxy) fn close_after(&mut self) {
+        self.close = true;
+    }
+}
