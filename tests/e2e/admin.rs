@@ -101,6 +101,10 @@ async fn the_configuration_is_dumped_without_its_secrets() {
     assert!(!dump.contains(&key), "the private key is in the dump");
     let certs = gateway.admin("/certs").await.text();
     assert!(certs.contains("test.example"), "{certs}");
+    let name = "listener.127.0.0.1_0.ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds";
+    let expires = gateway.stat(name).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(Some((expires - now) / 86_400), gateway.stat("server.days_until_first_cert_expiring").await);
 }
 
 #[tokio::test]

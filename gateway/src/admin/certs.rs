@@ -18,13 +18,6 @@ pub(super) fn answer(admin: &Parts, _: &Query) -> Result<Reply, Reply> {
     Ok(Reply::json(&json!({ "certificates": contexts })))
 }
 
-/// Days until the first certificate in use expires; `None` if there is none.
-pub(super) fn days_until_first_expires(admin: &Parts) -> Option<u64> {
-    let secrets = contexts(admin).into_iter().flatten();
-    let certificates = secrets.flat_map(|slot| certificates(&slot)).flat_map(|(_, of_secret)| of_secret);
-    certificates.map(|info| days_left(&info)).min()
-}
-
 /// The secrets of each TLS context: of filter chains, then of clusters.
 fn contexts(admin: &Parts) -> Vec<Vec<Arc<SecretSlot>>> {
     let snapshot = admin.store.load();
@@ -61,16 +54,24 @@ fn certificates(slot: &SecretSlot) -> Option<(Option<String>, Vec<CertificateInf
         DataSource::Inline(_) => "<inline>".to_owned(),
         DataSource::Environment(name) => format!("<environment variable {name}>"),
     });
-    let infos = match &loaded.secret {
-        Secret::Certificate(certificate) => vec![CertificateInfo::clone(&certificate.info())],
+    Some((path, infos(&loaded.secret)?))
+}
+
+/// When the first certificate of a secret expires, in seconds since 1970; `None` if there is none in it.
+pub(super) fn expires(secret: &Secret) -> Option<i64> {
+    infos(secret)?.iter().map(|info| info.not_after).min()
+}
+
+fn infos(secret: &Secret) -> Option<Vec<CertificateInfo>> {
+    match secret {
+        Secret::Certificate(certificate) => Some(vec![CertificateInfo::clone(&certificate.info())]),
         Secret::Validation(validation) => {
             let authorities = validation.trusted_ca.iter().flat_map(|authorities| authorities.certificates());
             // They were parsed when they were loaded.
-            authorities.filter_map(|der| certificate::describe(der).ok()).collect()
+            Some(authorities.filter_map(|der| certificate::describe(der).ok()).collect())
         }
-        Secret::TicketKeys(_) => return None,
-    };
-    Some((path, infos))
+        Secret::TicketKeys(_) => None,
+    }
 }
 
 fn certificate_json(info: &CertificateInfo, path: Option<&str>) -> Value {
@@ -80,15 +81,16 @@ fn certificate_json(info: &CertificateInfo, path: Option<&str>) -> Value {
         "path": path.unwrap_or_default(),
         "serial_number": info.serial,
         "subject_alt_names": dns.chain(uris).collect::<Vec<_>>(),
-        "days_until_expiration": days_left(info).to_string(),
+        "days_until_expiration": days_left(info.not_after).to_string(),
         "valid_from": date(info.not_before),
         "expiration_time": date(info.not_after),
     })
 }
 
-fn days_left(info: &CertificateInfo) -> u64 {
+/// Days until a time in seconds since 1970.
+pub(super) fn days_left(until: i64) -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    u64::try_from(info.not_after).unwrap_or(0).saturating_sub(now) / 86_400
+    u64::try_from(until).unwrap_or(0).saturating_sub(now) / 86_400
 }
 
 fn date(seconds: i64) -> String {

@@ -9,6 +9,7 @@ mod certs;
 mod clusters;
 mod config_dump;
 mod connections;
+mod expirations;
 mod inline_routes;
 mod listeners;
 mod paths;

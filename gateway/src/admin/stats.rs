@@ -1,5 +1,6 @@
 //! `/stats` in all its forms.
 
+use super::expirations::{Expirations, expirations};
 use super::query::Query;
 use super::reply::Reply;
 use super::{Parts, certs, process};
@@ -13,11 +14,11 @@ pub(super) fn answer(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
     let wanted = wanted(query)?;
     match query.value("format") {
         None | Some("" | "text") => {
-            refresh(admin);
+            let _shown = refresh(admin);
             Ok(Reply::pieces(registry.text(&wanted)))
         }
         Some("json") => {
-            refresh(admin);
+            let _shown = refresh(admin);
             Ok(Reply::json_pieces(registry.json(&wanted)))
         }
         Some("prometheus") => prometheus(admin, query),
@@ -34,7 +35,7 @@ pub(super) fn prometheus(admin: &Parts, query: &Query) -> Result<Reply, Reply> {
     if matches!(wanted.shape, Some(Shape::Disjoint | Shape::Detailed)) {
         return Err(Reply::bad_request("unsupported prometheus histogram bucket mode"));
     }
-    refresh(admin);
+    let _shown = refresh(admin);
     Ok(Reply::pieces(admin.registry.prometheus(&wanted)))
 }
 
@@ -71,8 +72,9 @@ fn wanted(query: &Query) -> Result<StatsQuery, Reply> {
     Ok(StatsQuery { filter, inverted, used_only: query.has("usedonly"), only, shape })
 }
 
-/// Brings gauges up to date that follow from the state of the process and of the clusters.
-fn refresh(admin: &Parts) {
+/// Brings gauges up to date that follow from the state of the process and of the clusters. Those of certificates are there
+/// while what it gives is held.
+fn refresh(admin: &Parts) -> Expirations {
     let control = &admin.control;
     let scope = admin.registry.scope(Server, "");
     let state = control.state();
@@ -85,7 +87,8 @@ fn refresh(admin: &Parts) {
     };
     let memory = process::Memory::now();
     let (started, _) = control.started();
-    let first_expiry = certs::days_until_first_expires(admin).unwrap_or_else(|| u32::MAX.into());
+    let expirations = expirations(admin);
+    let first_expiry = expirations.first.map_or_else(|| u32::MAX.into(), certs::days_left);
     let snapshot = admin.store.load();
     let connections = snapshot.listeners().map(|one| one.scope.gauge(listener::DOWNSTREAM_CX_ACTIVE)).sum();
     for (gauge, level) in [
@@ -106,4 +109,5 @@ fn refresh(admin: &Parts) {
     listeners.set(listener_manager::TOTAL_LISTENERS_WARMING, control.waiting_listeners() as u64);
     listeners.set(listener_manager::WORKERS_STARTED, u64::from(!control.is_starting()));
     snapshot.clusters.iter().for_each(|cluster| cluster.publish_gauges());
+    expirations
 }

@@ -18,12 +18,12 @@ use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
 use crate::snapshot::listener::{FilterChain, Hello, Listener};
 use crate::telemetry::metrics::names::{
-    self as metric_names, Http, ListenerSsl, TlsInspector, http, listener as metric, listener_ssl, tls_inspector,
+    self as metric_names, Http, TlsInspector, http, listener as metric, listener_ssl, tls_inspector,
 };
 use crate::telemetry::metrics::{Chunk, Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
 use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
-use crate::tls::{Io, TlsError};
+use crate::tls::{Io, TlsError, Unverified};
 use crate::upstream::Wire;
 
 /// One read takes a usual ClientHello whole.
@@ -262,20 +262,18 @@ fn count_handshake(worker: &Worker, listener: &Listener, io: &Io, info: &TlsInfo
     if info.peer.is_none() {
         metrics.inc(listener_ssl::NO_CERTIFICATE);
     }
-    for counter in [ListenerSsl::cipher(info.cipher), ListenerSsl::version(info.version)].into_iter().flatten() {
-        metrics.inc(counter);
-    }
+    metrics.negotiated(info);
 }
 
 fn count_failure(worker: &Worker, listener: &Listener, error: &TlsError) {
     let Some(scope) = &listener.tls_scope else { return };
     let metrics = scope.chunk(worker.index);
-    metrics.inc(match error {
-        TlsError::Rustls(rustls::Error::InvalidCertificate(_)) | TlsError::Resumption(_) => {
-            listener_ssl::FAIL_VERIFY_ERROR
-        }
-        TlsError::Rustls(rustls::Error::NoCertificatesPresented) => listener_ssl::FAIL_VERIFY_NO_CERT,
-        _ => listener_ssl::CONNECTION_ERROR,
+    metrics.inc(match (error.unverified(), error) {
+        (Some(Unverified::Chain), _) => listener_ssl::FAIL_VERIFY_ERROR,
+        (Some(Unverified::Name), _) => listener_ssl::FAIL_VERIFY_SAN,
+        (Some(Unverified::Hash), _) => listener_ssl::FAIL_VERIFY_CERT_HASH,
+        (None, TlsError::Rustls(rustls::Error::NoCertificatesPresented)) => listener_ssl::FAIL_VERIFY_NO_CERT,
+        (None, _) => listener_ssl::CONNECTION_ERROR,
     });
 }
 

@@ -8,7 +8,8 @@ use crate::filter::LocalReply;
 use crate::http::path::{CanonicalPath, canonical_path};
 use crate::http::{RequestHead, Version};
 use crate::snapshot::connection_manager::{ConnectionManager, HostRules, Underscores};
-use crate::telemetry::metrics::names::http;
+use crate::telemetry::metrics::Chunk;
+use crate::telemetry::metrics::names::{Http, http, http1, http2};
 use crate::telemetry::{ResponseFlags, StreamInfo};
 
 /// The head as filters, router and endpoint will see it, and the answer if it is refused.
@@ -21,7 +22,10 @@ pub(super) fn prepare(
     let has_host = incoming.has_host;
     let mut head = incoming.head;
     let metrics = manager.scope.chunk(cx.worker.index);
-    let refused = check(manager, &mut head, has_host).or_else(|| canonical(manager, &mut head, metrics));
+    let refused = check(manager, &mut head, has_host)
+        .or_else(|| underscores(manager, &mut head, cx.worker.index))
+        .or_else(|| target(&head, metrics))
+        .or_else(|| canonical(manager, &mut head, metrics));
     if refused.is_none() {
         canonical_host(&mut head, &manager.host, cx.info.local.port());
     }
@@ -39,19 +43,43 @@ fn check(manager: &ConnectionManager, head: &mut RequestHead, has_host: bool) ->
     if !valid_authority(&head.authority) {
         return Some(Cause::InvalidHost.reply());
     }
-    match manager.underscores {
-        Underscores::Allow => {}
-        Underscores::Drop => head.headers.retain(|name, _| !name.contains(&b'_')),
-        Underscores::Reject => {
-            if head.headers.iter().any(|(name, _)| name.contains(&b'_')) {
-                return Some(Cause::Underscore.reply());
-            }
-        }
+    None
+}
+
+fn underscores(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    worker: usize,
+) -> Option<(ResponseFlags, LocalReply)> {
+    if manager.underscores == Underscores::Allow {
+        return None;
     }
+    let has_one = |(name, _): (&[u8], &[u8])| name.contains(&b'_');
+    let count = head.headers.iter().filter(|field| has_one(*field)).count() as u64;
+    if count == 0 {
+        return None;
+    }
+    let refused = manager.underscores == Underscores::Reject;
+    let (one, two) = (manager.codecs.0.chunk(worker), manager.codecs.1.chunk(worker));
+    match (head.version == Version::Http2, refused) {
+        (false, true) => one.inc(http1::REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS),
+        (false, false) => one.add(http1::DROPPED_HEADERS_WITH_UNDERSCORES, count),
+        (true, true) => two.inc(http2::REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS),
+        (true, false) => two.add(http2::DROPPED_HEADERS_WITH_UNDERSCORES, count),
+    }
+    if refused {
+        return Some(Cause::Underscore.reply());
+    }
+    head.headers.retain(|name, _| !name.contains(&b'_'));
+    None
+}
+
+fn target(head: &RequestHead, metrics: Chunk<'_, Http>) -> Option<(ResponseFlags, LocalReply)> {
     if head.method == "CONNECT" {
         return Some(Cause::NoRoute.reply());
     }
     if head.path.first() != Some(&b'/') {
+        metrics.inc(http::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
         return Some(Cause::NotAPath.reply());
     }
     None
@@ -60,7 +88,7 @@ fn check(manager: &ConnectionManager, head: &mut RequestHead, has_host: bool) ->
 fn canonical(
     manager: &ConnectionManager,
     head: &mut RequestHead,
-    metrics: crate::telemetry::metrics::Chunk<'_, crate::telemetry::metrics::names::Http>,
+    metrics: Chunk<'_, Http>,
 ) -> Option<(ResponseFlags, LocalReply)> {
     match canonical_path(&head.path, manager.path) {
         CanonicalPath::Unchanged => None,

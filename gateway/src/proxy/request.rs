@@ -213,7 +213,10 @@ impl Request {
     fn upgrade_refused(&self) -> (ResponseFlags, LocalReply) {
         match self.route {
             Chosen::None => self.no_route(),
-            Chosen::Route(_) | Chosen::HttpsRedirect => Cause::UpgradeRefused.reply(),
+            Chosen::Route(_) | Chosen::HttpsRedirect => {
+                self.metrics().inc(http::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+                Cause::UpgradeRefused.reply()
+            }
         }
     }
 

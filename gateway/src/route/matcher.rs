@@ -359,6 +359,8 @@ pub(super) mod tests {
         let tls = TlsInfo {
             version: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
+            curve: "X25519",
+            signature: "",
             alpn: "".into(),
             peer: Some(Arc::default()),
             local: None,

@@ -53,6 +53,8 @@ pub struct ConnectionManager {
     pub limits: HeadLimits,
     /// What becomes of header names with underscores.
     pub underscores: Underscores,
+    /// Where that is counted.
+    pub codecs: (Scope<names::Http1>, Scope<names::Http2>),
     /// When to give up waiting.
     pub timeouts: Timeouts,
     /// After so many requests a connection is closed; 0 for no limit (`max_requests_per_connection`).

@@ -59,12 +59,39 @@ impl Counters {
                 self.cds.inc(cds::UPDATE_ATTEMPT);
                 self.cds.inc(if accepted { cds::UPDATE_SUCCESS } else { cds::UPDATE_REJECTED });
                 if accepted {
+                    self.cds.inc(cds::CONFIG_RELOAD);
+                    self.cds.set(cds::CONFIG_RELOAD_TIME_MS, now_ms());
                     self.cds.set(cds::UPDATE_TIME, now_ms());
                     self.cds.set(cds::VERSION, version);
                 }
             }
             // Counted for each resource.
             Kind::Route | Kind::Endpoint | Kind::Secret | Kind::Extension => {}
+        }
+    }
+
+    /// What a source has could not be read as a whole.
+    pub(super) fn source_failed(&self, kind: Kind) {
+        match kind {
+            Kind::Listener => {
+                self.lds.inc(lds::UPDATE_ATTEMPT);
+                self.lds.inc(lds::UPDATE_FAILURE);
+            }
+            Kind::Cluster => {
+                self.cds.inc(cds::UPDATE_ATTEMPT);
+                self.cds.inc(cds::UPDATE_FAILURE);
+            }
+            // Counted for each that names the source.
+            Kind::Route | Kind::Endpoint | Kind::Secret | Kind::Extension => {}
+        }
+    }
+
+    /// The file of a route configuration could not be read, for all listeners that name it.
+    pub(super) fn routes_failed(&self, listeners: &Collection<CompiledListener>, name: &str) {
+        let users = listeners.all().flat_map(|(_, good)| &good.value.rds).filter(|(of, _)| **of == *name);
+        for (_, scope) in users {
+            scope.inc(rds::UPDATE_ATTEMPT);
+            scope.inc(rds::UPDATE_FAILURE);
         }
     }
 
@@ -90,6 +117,20 @@ impl Counters {
         if accepted {
             scope.set(sds::UPDATE_TIME, now_ms());
         }
+    }
+
+    /// The file of a secret could not be read.
+    pub(super) fn secret_failed(&mut self, registry: &Registry, name: &str) {
+        let scope = self.sds(registry, name);
+        scope.inc(sds::UPDATE_ATTEMPT);
+        scope.inc(sds::UPDATE_FAILURE);
+    }
+
+    /// The file of a cluster's endpoints could not be read.
+    pub(super) fn endpoints_failed(&self, cluster: &Cluster) {
+        let metrics = cluster.runtime.metrics();
+        metrics.inc(cluster::UPDATE_ATTEMPT);
+        metrics.inc(cluster::UPDATE_FAILURE);
     }
 
     /// A secret's files changed, and cannot be used.

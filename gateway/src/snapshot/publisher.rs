@@ -163,9 +163,25 @@ impl Publisher {
         let started = Instant::now();
         let rejected = Rejected { kind, name: String::new(), source: Arc::clone(source), problems, kept: true };
         let report = Report { rejected: vec![rejected], ..Report::default() };
-        self.counters.source(kind, source, "", false);
+        self.count_failure(source, kind);
         self.conclude(started, &report, &Changed::default());
         report
+    }
+
+    fn count_failure(&mut self, source: &str, kind: Kind) {
+        self.counters.source_failed(kind);
+        let of_source = |r: &Reference| r.kind == kind && r.path.to_str() == Some(source);
+        for Reference { name, .. } in self.references().into_iter().filter(of_source) {
+            match kind {
+                Kind::Route => self.counters.routes_failed(&self.listeners, &name),
+                Kind::Secret => self.counters.secret_failed(&self.settings.registry, &name),
+                Kind::Endpoint => {
+                    let clusters = self.eds_clusters.get(name.as_str()).into_iter().flatten();
+                    clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_failed(c));
+                }
+                Kind::Cluster | Kind::Listener | Kind::Extension => {}
+            }
+        }
     }
 
     /// Resources in files that listeners and clusters name, those that were refused included; sorted, each once.

@@ -250,7 +250,7 @@ fn an_unusable_document_changes_nothing() {
     assert_eq!(reasons(&report), [": : not YAML"]);
     let lds = registry.scope(names::Lds, "");
     assert_eq!(lds.counter(names::lds::UPDATE_SUCCESS), 1);
-    assert_eq!(lds.counter(names::lds::UPDATE_REJECTED), 1);
+    assert_eq!(lds.counter(names::lds::UPDATE_FAILURE), 1);
     let weir = registry.scope(names::Weir, "");
     assert_eq!(weir.counter(names::weir::RESOURCE_REJECTED), 1);
 }

@@ -24,7 +24,8 @@ fn publisher() -> Publisher {
 }
 
 fn refused(registry: &Registry) -> u64 {
-    registry.scope(Cds, "").counter(cds::UPDATE_REJECTED)
+    let scope = registry.scope(Cds, "");
+    scope.counter(cds::UPDATE_REJECTED) + scope.counter(cds::UPDATE_FAILURE)
 }
 
 fn publisher_with(registry: Arc<Registry>) -> Publisher {

@@ -38,6 +38,10 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// OpenSSL's name of the cipher suite, as Envoy prints it, such as `TLS_AES_128_GCM_SHA256`.
     pub cipher: &'static str,
+    /// BoringSSL's name of the key exchange's group, such as `X25519`.
+    pub curve: &'static str,
+    /// BoringSSL's name of the algorithm with which the peer signed, such as `rsa_pss_rsae_sha256`; empty if it did not.
+    pub signature: &'static str,
     /// Negotiated application protocol; empty if none.
     pub alpn: Arc<str>,
     /// The certificate that the peer showed; `None` if it showed none.

@@ -24,6 +24,7 @@ use super::io::Io;
 use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
 use super::session::{Sources, describe};
+use super::signature::observed;
 use super::ticket::{Identity, TicketStore, Ticketer};
 use super::validation::Validation;
 use super::verifier::ClientVerifier;
@@ -146,7 +147,8 @@ impl DownstreamTls {
             return Err(TlsError::Rustls(error));
         }
 
-        let stream = accept.await?;
+        let (stream, signature) = observed(accept).await;
+        let stream = stream?;
         let session = stream.get_ref().1;
         if let (Some(HandshakeKind::Resumed), Some([leaf, chain @ ..]), Some(verifier)) =
             (session.handshake_kind(), session.peer_certificates(), &built.verifier)
@@ -154,7 +156,7 @@ impl DownstreamTls {
             // The ticket says that it was good then; it may have expired or been revoked since.
             verifier.verify_client_cert(leaf, chain, UnixTime::now()).map_err(TlsError::Resumption)?;
         }
-        let info = describe(session, &self.params.alpn, certificate.as_deref());
+        let info = describe(session, &self.params.alpn, certificate.as_deref(), signature);
         Ok((Io::Tls(Box::new(TlsStream::Server(stream))), info))
     }
 

@@ -11,6 +11,7 @@ pub mod io;
 pub mod protocol;
 pub mod secret;
 mod session;
+mod signature;
 pub mod ticket;
 pub mod upstream;
 pub mod validation;

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::aws_lc_rs::{cipher_suite as suites, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::{CipherSuite, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion, version};
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// What a context may negotiate.
 #[derive(Clone, Debug)]
@@ -198,6 +198,17 @@ pub fn cipher_name(suite: CipherSuite) -> &'static str {
     }
 }
 
+/// BoringSSL's name, as Envoy prints it.
+pub fn curve_name(group: NamedGroup) -> &'static str {
+    match group {
+        NamedGroup::X25519 => "X25519",
+        NamedGroup::secp256r1 => "P-256",
+        NamedGroup::secp384r1 => "P-384",
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        _ => "",
+    }
+}
+
 fn assemble(tls12: Vec<SupportedCipherSuite>, kx_groups: Vec<&'static dyn SupportedKxGroup>) -> CryptoProvider {
     CryptoProvider {
         cipher_suites: TLS13_SUITES.iter().copied().chain(tls12).collect(),
@@ -234,7 +245,7 @@ mod tests {
         let read = curves(&names(&["P-256", "P-521", "X25519"])).unwrap();
         assert_eq!(
             read.usable.iter().map(|g| g.name()).collect::<Vec<_>>(),
-            [rustls::NamedGroup::secp256r1, rustls::NamedGroup::X25519]
+            [NamedGroup::secp256r1, NamedGroup::X25519]
         );
         assert_eq!(read.passed_over, ["P-521"]);
         assert!(curves(&names(&["brainpool"])).is_err());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::CommonState;
 
 use super::error::TlsError;
-use super::protocol::{cipher_name, version_name};
+use super::protocol::{cipher_name, curve_name, version_name};
 use super::secret::{Certificate, Loaded, Secret, SecretError, SecretSlot};
 use super::validation::Validation;
 use super::{certificate, ticket};
@@ -61,12 +61,19 @@ fn wrong_kind(slot: &SecretSlot, secret: &Secret, wanted: &'static str) -> TlsEr
 }
 
 /// What a finished handshake settled. `alpn` has the protocols of the configuration, so that their names are shared.
-pub(super) fn describe(session: &CommonState, alpn: &[Arc<str>], local: Option<&Certificate>) -> TlsInfo {
+pub(super) fn describe(
+    session: &CommonState,
+    alpn: &[Arc<str>],
+    local: Option<&Certificate>,
+    signature: &'static str,
+) -> TlsInfo {
     let protocol = session.alpn_protocol().unwrap_or_default();
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     TlsInfo {
         version: version_name(session.protocol_version()),
         cipher: session.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite())),
+        curve: session.negotiated_key_exchange_group().map_or("", |group| curve_name(group.name())),
+        signature,
         alpn: alpn.iter().find(|name| name.as_bytes() == protocol).cloned().unwrap_or_default(),
         // A certificate that rustls accepted but that cannot be read tells nothing, as if there was none.
         peer: leaf.and_then(|der| certificate::describe(der).ok()).map(Arc::new),

@@ -16,6 +16,7 @@ use super::io::Io;
 use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
 use super::session::{Sources, describe};
+use super::signature::observed;
 use super::validation::Refused;
 use super::verifier::EndpointVerifier;
 use crate::telemetry::TlsInfo;
@@ -91,8 +92,9 @@ impl UpstreamTls {
             Some(san) if !self.params.verify_server_name || !is(&name, san) => built.expecting(san)?,
             _ => Arc::clone(&built.config),
         };
-        let stream = TlsConnector::from(config).connect(name, tcp).await?;
-        let info = describe(stream.get_ref().1, &self.params.alpn, built.certificate.as_deref());
+        let (stream, signature) = observed(TlsConnector::from(config).connect(name, tcp)).await;
+        let stream = stream?;
+        let info = describe(stream.get_ref().1, &self.params.alpn, built.certificate.as_deref(), signature);
         Ok((Io::Tls(Box::new(TlsStream::Client(stream))), info))
     }
 

@@ -10,6 +10,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::protocol::provider;
+use super::signature;
 use super::validation::Validation;
 
 /// Verifies clients.
@@ -83,6 +84,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        signature::seen(dss.scheme);
         verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -92,6 +94,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        signature::seen(dss.scheme);
         verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -135,6 +138,7 @@ impl ServerCertVerifier for EndpointVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        signature::seen(dss.scheme);
         verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -144,6 +148,7 @@ impl ServerCertVerifier for EndpointVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        signature::seen(dss.scheme);
         verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 

@@ -47,9 +47,7 @@ fn count_handshake(metrics: Chunk<'_, ClusterSsl>, io: &Io, info: &TlsInfo) {
     if io.is_resumed() {
         metrics.inc(cluster_ssl::SESSION_REUSED);
     }
-    for counter in [ClusterSsl::cipher(info.cipher), ClusterSsl::version(info.version)].into_iter().flatten() {
-        metrics.inc(counter);
-    }
+    metrics.negotiated(info);
 }
 
 fn count_failure(metrics: Chunk<'_, ClusterSsl>, error: &TlsError) {

@@ -19,8 +19,6 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// What its handshake settled.
     pub tls: Option<Rc<TlsInfo>>,
-    /// Requests that went over it, with the one that has it now.
-    pub(super) requests: u32,
     pub(super) slot: Slot,
 }
 
@@ -50,6 +48,8 @@ pub(super) struct Slot {
     pub(super) pool: Weak<Pool>,
     pub(super) priority: RoutingPriority,
     pub(super) opened: Instant,
+    /// Requests that went over it, with the one that has it now.
+    pub(super) requests: u32,
     pub(super) end: End,
     /// Whether a request was on it when it ended.
     pub(super) in_use: bool,

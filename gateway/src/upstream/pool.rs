@@ -149,7 +149,8 @@ impl Pool {
         metrics.inc(metric::UPSTREAM_CX_TOTAL);
         metrics.inc(metric::UPSTREAM_CX_HTTP1_TOTAL);
         metrics.up(metric::UPSTREAM_CX_ACTIVE);
-        Some(Slot { pool: self.this.clone(), priority, opened: Instant::now(), end: End::Local, in_use: false })
+        let (opened, requests) = (Instant::now(), 0);
+        Some(Slot { pool: self.this.clone(), priority, opened, requests, end: End::Local, in_use: false })
     }
 
     async fn fill(
@@ -163,7 +164,7 @@ impl Pool {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
                 let local = io.local_addr().ok();
-                Ok(Box::new(Connection { wire: Wire::new(io), local, tls, requests: 0, slot }))
+                Ok(Box::new(Connection { wire: Wire::new(io), local, tls, slot }))
             }
             Err(error) => {
                 endpoint.stats.cx_connect_fail.fetch_add(1, Relaxed);
@@ -202,8 +203,8 @@ impl Pool {
             self.keep(connection, Instant::now());
             return Err(UpstreamError::Overflow(BreakerKind::Requests));
         }
-        connection.requests = connection.requests.saturating_add(1);
-        if connection.requests == cluster.config.http.max_requests_per_connection {
+        connection.slot.requests = connection.slot.requests.saturating_add(1);
+        if connection.slot.requests == cluster.config.http.max_requests_per_connection {
             metrics.inc(metric::UPSTREAM_CX_MAX_REQUESTS);
         }
         connection.slot.in_use = true;
@@ -224,7 +225,7 @@ impl Pool {
         }
         let config = self.config.borrow();
         let limit = config.http.max_requests_per_connection;
-        if limit != 0 && connection.requests >= limit {
+        if limit != 0 && connection.slot.requests >= limit {
             return;
         }
         if is_old(&connection, &config, now) {
@@ -276,6 +277,7 @@ impl Pool {
             metrics.inc(with_request);
         }
         metrics.record(metric::UPSTREAM_CX_LENGTH_MS, milliseconds(slot.opened.elapsed()));
+        metrics.record(metric::UPSTREAM_RQ_PER_CX, slot.requests.into());
         self.give_turn();
     }
 

@@ -63,7 +63,7 @@ async fn acquire(pools: &Pools, cluster: &Arc<Cluster>) -> Result<Lease, Upstrea
 
 /// Whether the connection was made for this request.
 fn fresh(lease: &Lease) -> bool {
-    lease.requests == 1
+    lease.slot.requests == 1
 }
 
 /// An idle connection, or a new one.

@@ -15,6 +15,8 @@ mod limits;
 mod local_replies;
 mod malformed;
 mod matching;
+mod names;
+mod odd_requests;
 mod options;
 mod paths;
 mod responses;

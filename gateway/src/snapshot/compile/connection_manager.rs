@@ -104,6 +104,7 @@ pub(super) fn compile(
             HeadersWithUnderscoresAction::RejectRequest => Underscores::Reject,
             HeadersWithUnderscoresAction::DropHeader => Underscores::Drop,
         },
+        codecs: (cx.registry.scope(names::Http1, ""), cx.registry.scope(names::Http2, "")),
         timeouts,
         max_requests: common.max_requests_per_connection.map_or(0, |n| n.value),
         stream_error_on_invalid,

@@ -27,6 +27,8 @@ fn connection(tls: bool) -> Rc<ConnectionInfo> {
         tls: tls.then(|| TlsInfo {
             version: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
+            curve: "X25519",
+            signature: "",
             alpn: "h2".into(),
             peer: Some(Arc::new(certificate)),
             local: None,

@@ -2,6 +2,7 @@
 
 use super::names::{Cluster, ClusterSsl, Http, ListenerHttp, ListenerSsl};
 use super::scope::{Chunk, Counter, Kind, Metric};
+use crate::telemetry::TlsInfo;
 
 impl Http {
     /// `downstream_rq_<class>xx` of a status from 100 to 599.
@@ -87,28 +88,25 @@ impl Chunk<'_, Cluster> {
     }
 }
 
-macro_rules! ssl_names {
+macro_rules! negotiated {
     ($($kind:ident)*) => {$(
-        impl $kind {
-            /// Counter of a cipher suite by OpenSSL's name, as in `TlsInfo::cipher`.
-            pub fn cipher(name: &str) -> Option<Counter<Self>> {
-                Self::on_use("ciphers.", name)
-            }
-
-            /// Counter of a protocol version, as in `TlsInfo::version`.
-            pub fn version(name: &str) -> Option<Counter<Self>> {
-                Self::on_use("versions.", name)
-            }
-
-            fn on_use(group: &str, name: &str) -> Option<Counter<Self>> {
-                let of = |metric: &Metric| metric.name.strip_prefix(group) == Some(name);
-                Self::TABLE.counters.iter().position(of).map(|at| Counter::at(at as u16))
+        impl Chunk<'_, $kind> {
+            /// Counts what a handshake settled.
+            pub fn negotiated(self, info: &TlsInfo) {
+                for (group, name) in
+                    [("ciphers.", info.cipher), ("versions.", info.version), ("curves.", info.curve), ("sigalgs.", info.signature)]
+                {
+                    let of = |metric: &Metric| metric.name.strip_prefix(group) == Some(name);
+                    if let Some(at) = $kind::TABLE.counters.iter().position(of) {
+                        self.inc(Counter::at(at as u16));
+                    }
+                }
             }
         }
     )*};
 }
 
-ssl_names!(ListenerSsl ClusterSsl);
+negotiated!(ListenerSsl ClusterSsl);
 
 #[cfg(test)]
 mod tests {
@@ -117,8 +115,5 @@ mod tests {
     #[test]
     fn ids_and_names_agree() {
         assert_eq!(Http::TABLE.counters.last().map(|m| m.name), Some("rs_too_large"));
-        assert!(ListenerSsl::cipher("TLS_AES_128_GCM_SHA256").is_some());
-        assert!(ListenerSsl::version("TLSv1.3").is_some());
-        assert!(ListenerSsl::version("SSLv3").is_none());
     }
 }

@@ -206,6 +206,12 @@ fn extract(name: &'static str) -> (Cow<'static, str>, Option<(&'static str, Stri
     if let Some(version) = name.strip_prefix("versions.") {
         return ("versions".into(), Some(("envoy_ssl_version", version.to_owned())));
     }
+    if let Some(curve) = name.strip_prefix("curves.") {
+        return ("curves".into(), Some(("envoy_ssl_curve", curve.to_owned())));
+    }
+    if let Some(algorithm) = name.strip_prefix("sigalgs.") {
+        return ("sigalgs".into(), Some(("envoy_ssl_sigalg", algorithm.to_owned())));
+    }
     match name.strip_suffix("xx").and_then(|rest| rest.split_at_checked(rest.len().saturating_sub(1))) {
         Some((rest, class @ ("1" | "2" | "3" | "4" | "5"))) => {
             (format!("{rest}xx").into(), Some(("envoy_response_code_class", class.to_owned())))

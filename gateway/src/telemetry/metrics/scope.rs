@@ -159,6 +159,11 @@ impl<K: Kind> Scope<K> {
         self.state.read().status(id.0 as usize, status)
     }
 
+    /// The name it was made with; NUL stands between the parts of one with several.
+    pub fn name(&self) -> &str {
+        &self.state.key
+    }
+
     /// Whether `other` is the same scope.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.state, &other.state)
