@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use tempfile::TempDir;
 
 /// Which program runs the configuration.
@@ -289,17 +290,18 @@ fn address_of(status: &Value) -> SocketAddr {
 struct Process {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
     fn spawn(command: &mut Command, log_is_read: bool) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), &output);
+        let mut readers = vec![collect(child.stdout.take().unwrap(), &output)];
         if log_is_read {
-            collect(child.stderr.take().unwrap(), &output);
+            readers.push(collect(child.stderr.take().unwrap(), &output));
         }
-        Self { child, output }
+        Self { child, output, readers }
     }
 
     fn output(&self) -> String {
@@ -320,6 +322,7 @@ impl Process {
 
     async fn exit(&mut self) -> Exit {
         let status = eventually_some("the gateway ends", async || self.child.try_wait().unwrap()).await;
+        eventually("its output is read to the end", async || self.readers.iter().all(JoinHandle::is_finished)).await;
         Exit { status, output: self.output() }
     }
 }
@@ -332,12 +335,12 @@ impl Drop for Process {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) {
+fn collect(mut pipe: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     let into = into.clone();
     std::thread::spawn(move || {
         let mut chunk = [0; 8192];
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
             into.lock().unwrap().extend_from_slice(&chunk[..length]);
         }
-    });
+    })
 }
