@@ -15,6 +15,8 @@ fn guest(folder: &Path, callback: &str) -> Value {
             (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+            (table $table 1 funcref)
             (memory (export "memory") 1600 1600)
             (data (i32.const 120) "metadata")
             (func (export "proxy_abi_version_0_2_1"))
@@ -105,6 +107,48 @@ async fn filter_state_of_guests_has_a_limit() {
 }
 
 #[tokio::test]
+async fn fields_that_a_guest_writes_have_a_limit() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    // Twice 70,000 times `a`.
+    let add = "(memory.fill (i32.const 8192) (i32.const 97) (i32.const 70000))
+               (drop (call $add (i32.const 2) (i32.const 120) (i32.const 8) (i32.const 8192) (i32.const 70000)))
+               (drop (call $add (i32.const 2) (i32.const 120) (i32.const 4) (i32.const 8192) (i32.const 70000)))
+               i32.const 0";
+    let response = |body: &str| on_request(body).replace("request", "response");
+    for (limits, exceeded) in
+        [(json!({}), 1), (json!({"WEIR_FIELDS_LIMIT": "64KiB"}), 2), (json!({"WEIR_FIELDS_LIMIT": "256KiB"}), 0)]
+    {
+        let hcm = filter(guest(folder.path(), &response(add)), limits);
+        let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+        let answer = weir_tests::get(gateway.address(), "/").await.unwrap();
+        assert_eq!(answer.status, 200);
+        let written = ["metadata", "meta"].iter().filter(|name| answer.header(name).is_some()).count();
+        assert_eq!(written, 2 - exceeded);
+        assert_eq!(gateway.stat("wasm.guest.fields_limit_exceeded").await, Some(exceeded as u64));
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_a_guest_has_a_limit() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    // Answers 200 if it got the elements, 503 otherwise.
+    let grow = on_request(
+        "(drop (call $reply
+            (select (i32.const 503) (i32.const 200) (i32.eq (table.grow $table (ref.null func) (i32.const 999)) (i32.const -1)))
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))) i32.const 1",
+    );
+    for (limit, status) in [("1000", 200), ("999", 503)] {
+        let hcm = filter(guest(folder.path(), &grow), json!({"WEIR_TABLE_LIMIT": limit}));
+        let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+        assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, status, "{limit}");
+        let counted = gateway.stat("wasm.guest.table_limit_reached").await;
+        assert_eq!(counted, Some(u64::from(status == 503)), "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn log_lines_of_guests_have_a_limit() {
     let upstream = Upstream::start().await;
     let vm = json!({"vm_config": {"environment_variables": {"key_values": {"WEIR_LOG_LINES_PER_SECOND": "10"}}}});
@@ -150,6 +194,7 @@ async fn a_message_is_cut_as_it_is_written() {
     assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
 
     gateway.prints("\\u{0}...").await;
+    assert_eq!(gateway.stat("wasm.guest.log_messages_cut").await, Some(1));
     let longest = gateway.output().lines().map(str::len).max().unwrap();
     assert!(longest < 1200, "{longest}");
 }

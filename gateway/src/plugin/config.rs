@@ -45,6 +45,8 @@ pub struct HostLimits {
     pub body_bytes: usize,
     /// Largest body of an answer of its own, in bytes; 500 is sent instead of a larger one. Default 1 MiB.
     pub local_reply_bytes: usize,
+    /// Names and values of a map of fields that it writes to, in bytes. Default 128 KiB.
+    pub field_bytes: usize,
     /// Filter state that guests may leave on one stream, in bytes. Default 256 KiB.
     pub filter_state_bytes: usize,
     /// Log lines per second of one instance. Default 1000.
@@ -56,6 +58,7 @@ impl Default for HostLimits {
         Self {
             body_bytes: 64 << 20,
             local_reply_bytes: 1 << 20,
+            field_bytes: 128 << 10,
             filter_state_bytes: 256 << 10,
             log_lines_per_second: 1000,
         }

@@ -46,14 +46,16 @@ impl Bridge {
         self.contexts.get_mut(id).ok_or(Status::NotFound)
     }
 
-    /// Runs `edit` on a map of fields that may be changed now.
+    /// Runs `edit` on a map of fields that may be changed now; `size` tells how large it will be.
     fn edit_fields(
         &mut self,
         id: ContextId,
         map: MapType,
+        size: impl FnOnce(&Fields<'_>) -> usize,
         edit: impl FnOnce(&mut Fields<'_>) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let clears_route = self.identity.clears_route_on_write;
+        let limit = self.identity.limits.field_bytes;
         let context = self.context(id).map_err(|_| Status::BadArgument)?;
         let mut state = context.stream.edit();
         let too_late = match map {
@@ -75,6 +77,11 @@ impl Bridge {
             _ => {}
         }
         let mut fields = Fields::of(&mut state, map).ok_or(Status::BadArgument)?;
+        if size(&fields) > limit {
+            drop(state);
+            self.metrics.chunk(self.worker).inc(wasm::FIELDS_LIMIT_EXCEEDED);
+            return Err(Status::BadArgument);
+        }
         edit(&mut fields)?;
         if clears_route && map == MapType::RequestHeaders {
             state.clear_route_cache = true;
@@ -100,19 +107,22 @@ impl Host for Bridge {
     }
 
     fn set_headers(&mut self, context: ContextId, map: MapType, pairs: Pairs<'_>) -> Result<(), Status> {
-        self.edit_fields(context, map, |fields| fields.set_all(pairs))
+        let size = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.edit_fields(context, map, |_| size, |fields| fields.set_all(pairs))
     }
 
     fn add_header(&mut self, context: ContextId, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.edit_fields(context, map, |fields| fields.add(name, value))
+        let more = name.len() + value.len();
+        self.edit_fields(context, map, |fields| fields.byte_size() + more, |fields| fields.add(name, value))
     }
 
     fn replace_header(&mut self, context: ContextId, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.edit_fields(context, map, |fields| fields.replace(name, value))
+        let more = name.len() + value.len();
+        self.edit_fields(context, map, |fields| fields.byte_size() + more, |fields| fields.replace(name, value))
     }
 
     fn remove_header(&mut self, context: ContextId, map: MapType, name: &[u8]) -> Result<(), Status> {
-        self.edit_fields(context, map, |fields| fields.remove(name))
+        self.edit_fields(context, map, |_| 0, |fields| fields.remove(name))
     }
 
     fn buffer_len(&mut self, context: ContextId, buffer: BufferType) -> Option<usize> {
@@ -180,9 +190,10 @@ impl Host for Bridge {
     }
 
     fn send_local_response(&mut self, id: ContextId, response: LocalResponse<'_>) -> Result<(), Status> {
-        let (headers, refused) = reply_headers(response.headers);
+        let headers = reply_headers(response.headers, self.identity.limits.field_bytes);
         let chunk = self.metrics.chunk(self.worker);
-        chunk.add(wasm::CALLS_REFUSED, refused as u64);
+        chunk.add(wasm::CALLS_REFUSED, headers.refused as u64);
+        chunk.add(wasm::FIELDS_LIMIT_EXCEEDED, headers.exceeded.into());
         let status = match u16::try_from(response.status) {
             Ok(status @ 200..=599) => status,
             _ => {
@@ -209,7 +220,7 @@ impl Host for Bridge {
             } else {
                 LocalReply {
                     status,
-                    headers,
+                    headers: headers.map,
                     body: Bytes::copy_from_slice(response.body),
                     details: details(response.details).into(),
                     grpc_status: response.grpc_status,
@@ -242,7 +253,7 @@ impl Host for Bridge {
         Ok(())
     }
 
-    fn log(&mut self, _context: ContextId, level: LogLevel, message: &[u8]) {
+    fn log(&mut self, _context: ContextId, level: LogLevel, message: &[u8], cut: bool) {
         if level < self.log_level() {
             return;
         }
@@ -256,7 +267,10 @@ impl Host for Bridge {
             return;
         }
         let Identity { name, root_id, vm_id, log_message_bytes, .. } = &*self.identity;
-        let text = one_line(message, *log_message_bytes);
+        let (text, is_cut) = one_line(message, *log_message_bytes);
+        if cut || is_cut {
+            self.metrics.chunk(self.worker).inc(wasm::LOG_MESSAGES_CUT);
+        }
         match level {
             LogLevel::Trace => tracing::trace!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
             LogLevel::Debug => tracing::debug!(target: TARGET, "wasm log {name} {root_id} {vm_id}: {text}"),
@@ -292,6 +306,10 @@ impl Host for Bridge {
         }
     }
 
+    fn table_denied(&mut self) {
+        self.metrics.chunk(self.worker).inc(wasm::TABLE_LIMIT_REACHED);
+    }
+
     fn refused(&mut self, _call: &'static str, _status: Status) {
         self.metrics.chunk(self.worker).inc(wasm::CALLS_REFUSED);
     }
@@ -314,16 +332,18 @@ fn body(state: &mut StreamState, phase: Phase, buffer: BufferType) -> Option<&mu
 }
 
 /// What a guest says as text of one line of `max` bytes at most: it must not forge lines of the log, and escapes are
-/// longer than what they stand for.
-fn one_line(raw: &[u8], max: usize) -> Cow<'_, str> {
+/// longer than what they stand for. Says whether something was left out.
+fn one_line(raw: &[u8], max: usize) -> (Cow<'_, str>, bool) {
     let text = String::from_utf8_lossy(raw);
     if text.len() <= max && !text.contains(char::is_control) {
-        return text;
+        return (text, false);
     }
+    let mut cut = false;
     let mut line = String::with_capacity((text.len() + LONGEST_ESCAPE).min(max));
     for c in text.trim_end().chars() {
         if line.len() + LONGEST_ESCAPE > max {
             line.push_str("...");
+            cut = true;
             break;
         }
         if c.is_control() && c != '\t' {
@@ -332,7 +352,7 @@ fn one_line(raw: &[u8], max: usize) -> Cow<'_, str> {
             line.push(c);
         }
     }
-    line.into()
+    (line.into(), cut)
 }
 
 /// As Envoy: blanks become underscores. Controls too, because details go into logs.
@@ -353,10 +373,11 @@ mod tests {
             (b"a panic\nat line\t1\n", "a panic\\nat line\t1"),
             (b"\x1b[31m\r\0\xff", "\\u{1b}[31m\\r\\u{0}\u{fffd}"),
         ] {
-            assert_eq!(one_line(raw, 100), line);
+            assert_eq!(one_line(raw, 100), (line.into(), false));
         }
         for raw in [&[0; 8000][..], &[b'x'; 8000], &[0xff; 8000]] {
-            let line = one_line(raw, 1000);
+            let (line, cut) = one_line(raw, 1000);
+            assert!(cut);
             assert!((990..=1000).contains(&line.len()) && line.ends_with("..."), "{} bytes", line.len());
         }
     }

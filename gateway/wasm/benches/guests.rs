@@ -150,5 +150,5 @@ impl Host for Map {
         Ok(())
     }
 
-    fn log(&mut self, _: ContextId, _: LogLevel, _: &[u8]) {}
+    fn log(&mut self, _: ContextId, _: LogLevel, _: &[u8], _: bool) {}
 }

@@ -103,8 +103,9 @@ pub trait Host: 'static {
 
     // Log and time.
 
-    /// The guest logs; the message is no longer than [`crate::Limits::log_message_bytes`] and need not be UTF-8.
-    fn log(&mut self, context: ContextId, level: LogLevel, message: &[u8]);
+    /// The guest logs; the message is no longer than [`crate::Limits::log_message_bytes`], because it was `cut` if need be,
+    /// and need not be UTF-8.
+    fn log(&mut self, context: ContextId, level: LogLevel, message: &[u8], cut: bool);
 
     /// The lowest level that is written.
     fn log_level(&self) -> LogLevel {
@@ -183,6 +184,9 @@ pub trait Host: 'static {
     /// A host call was answered by something else than what it asked for: `call` is its name (`proxy_http_call`,
     /// `fd_read`), `status` what the host meant. For counters; this crate has written a (rate-limited) warning already.
     fn refused(&mut self, _call: &'static str, _status: Status) {}
+
+    /// The guest was denied a larger table ([`crate::Limits::table_elements`]).
+    fn table_denied(&mut self) {}
 }
 
 /// How [`Host::set_buffer`] changes a buffer. Nothing else exists: guests cannot write into the middle.

@@ -306,6 +306,10 @@ impl<H: Host> Instance<H> {
         self.poisoned = true;
         let result = function.call(&mut self.store, arguments);
         drop(running);
+        let state = self.store.data_mut();
+        if std::mem::take(&mut state.limiter.table_denied) {
+            state.host.table_denied();
+        }
         match result {
             Ok(value) => {
                 self.poisoned = false;

@@ -48,11 +48,18 @@ pub(crate) struct Limiter {
     table_elements: usize,
     /// Memory was denied since the last look: a trap that follows is due to that.
     pub(crate) memory_denied: bool,
+    /// A larger table was denied since the last look.
+    pub(crate) table_denied: bool,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { memory_bytes: limits.memory_bytes, table_elements: limits.table_elements, memory_denied: false }
+        Self {
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            memory_denied: false,
+            table_denied: false,
+        }
     }
 }
 
@@ -64,7 +71,9 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.table_elements)
+        let granted = desired <= self.table_elements;
+        self.table_denied |= !granted;
+        Ok(granted)
     }
 
     fn instances(&self) -> usize {

@@ -92,12 +92,13 @@ impl<H: Host> State<H> {
 
     /// The guest logs.
     pub(crate) fn log(&mut self, level: LogLevel, message: &[u8]) {
-        let message = message.get(..self.settings.limits.log_message_bytes).unwrap_or(message);
+        let (whole, limit) = (message.len(), self.settings.limits.log_message_bytes);
+        let message = message.get(..limit).unwrap_or(message);
         if level >= LogLevel::Error {
             let start = message.get(..LAST_ERROR_BYTES).unwrap_or(message);
             self.last_error = Some(String::from_utf8_lossy(start).trim_end().to_owned());
         }
-        self.host.log(self.context, level, message);
+        self.host.log(self.context, level, message, message.len() < whole);
     }
 
     /// A host call is answered by something else than what it asked for.

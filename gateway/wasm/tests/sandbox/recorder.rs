@@ -136,7 +136,7 @@ impl Host for Recorder {
         Ok(())
     }
 
-    fn log(&mut self, _: ContextId, level: LogLevel, message: &[u8]) {
+    fn log(&mut self, _: ContextId, level: LogLevel, message: &[u8], _: bool) {
         self.logs.push((level, message.to_vec()));
     }
 

@@ -236,6 +236,7 @@ fn set_limit(limits: &mut Limits, host: &mut HostLimits, name: &str, value: &str
         "WEIR_START_TIMEOUT" => limits.start_cpu = time(value).ok_or_else(|| wants(TIME))?,
         "WEIR_TABLE_LIMIT" => limits.table_elements = bytes(value).ok_or_else(|| wants(NUMBER))?,
         "WEIR_BODY_LIMIT" => host.body_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
+        "WEIR_FIELDS_LIMIT" => host.field_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_FILTER_STATE_LIMIT" => host.filter_state_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_LOCAL_REPLY_LIMIT" => host.local_reply_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_LOG_LINES_PER_SECOND" => host.log_lines_per_second = bytes(value).ok_or_else(|| wants(NUMBER))?,
@@ -245,7 +246,7 @@ fn set_limit(limits: &mut Limits, host: &mut HostLimits, name: &str, value: &str
     Ok(())
 }
 
-const LIMITS: &str = "WEIR_BODY_LIMIT, WEIR_CALLBACK_TIMEOUT, WEIR_FILTER_STATE_LIMIT, WEIR_ISOLATION, \
+const LIMITS: &str = "WEIR_BODY_LIMIT, WEIR_CALLBACK_TIMEOUT, WEIR_FIELDS_LIMIT, WEIR_FILTER_STATE_LIMIT, WEIR_ISOLATION, \
                       WEIR_LOCAL_REPLY_LIMIT, WEIR_LOG_LINES_PER_SECOND, WEIR_LOG_MESSAGE_LIMIT, WEIR_MEMORY_LIMIT, \
                       WEIR_START_TIMEOUT and WEIR_TABLE_LIMIT";
 const NUMBER: &str = "a number above 0";

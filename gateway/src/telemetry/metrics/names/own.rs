@@ -16,6 +16,9 @@ kinds! {
             STREAMS_FAILED "streams_failed";
             STREAMS_PASSED "streams_passed";
             LOG_LINES_DROPPED "log_lines_dropped";
+            LOG_MESSAGES_CUT "log_messages_cut";
+            TABLE_LIMIT_REACHED "table_limit_reached";
+            FIELDS_LIMIT_EXCEEDED "fields_limit_exceeded";
             BODY_LIMIT_EXCEEDED "body_limit_exceeded";
             FILTER_STATE_LIMIT_EXCEEDED "filter_state_limit_exceeded";
             LOCAL_REPLY_LIMIT_EXCEEDED "local_reply_limit_exceeded";
