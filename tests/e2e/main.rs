@@ -18,6 +18,7 @@ mod late_files;
 mod moving;
 mod plugins;
 mod silence;
+mod slow_readers;
 mod streaming;
 mod tls;
 mod under_load;

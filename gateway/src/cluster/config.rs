@@ -33,6 +33,8 @@ pub struct ClusterConfig {
     pub tls: Option<Arc<UpstreamTls>>,
     /// Where its handshakes are counted; there if `tls` is.
     pub ssl: Option<Scope<names::ClusterSsl>>,
+    /// Bytes that may wait for an endpoint, and that are read from it at once (`per_connection_buffer_limit_bytes`).
+    pub buffer_limit: usize,
     /// Options of its sockets.
     pub socket: SocketOptions,
     /// HTTP towards its endpoints.
@@ -55,6 +57,7 @@ impl ClusterConfig {
             max_connections_per_endpoint: [u32::MAX; 2],
             tls: None,
             ssl: None,
+            buffer_limit: 1024 * 1024,
             socket: SocketOptions::default(),
             http: HttpOptions::default(),
         }

@@ -172,7 +172,8 @@ pub(super) async fn serve(
     });
     let serving = Serving { snapshot: worker.snapshot(), chain, listener };
     let cx = Rc::new(ConnectionContext { worker, info, serving: RefCell::new(Rc::new(serving)), end: Cell::default() });
-    speak(cx, Wire::new(io)).await;
+    let buffer_limit = cx.serving().manager().buffer_limit;
+    speak(cx, Wire::new(io, buffer_limit)).await;
 }
 
 /// Settles the protocol: by ALPN, by the configuration, else by the first bytes.

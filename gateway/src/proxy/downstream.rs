@@ -11,6 +11,7 @@ use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{HeaderMap, ResponseHead};
 
 /// Where a request comes from and its response goes to.
+#[allow(clippy::large_enum_variant, reason = "one for each request that is under way, inside its task")]
 pub(crate) enum Downstream<'a> {
     /// On an HTTP/1 connection, which it has for itself.
     Http1(Http1Stream<'a>),
@@ -98,6 +99,14 @@ impl Downstream<'_> {
         match self {
             Self::Http1(stream) => stream.queued(),
             Self::Http2(stream) => stream.queued(),
+        }
+    }
+
+    /// Whether more may be queued, of which `watermark` bytes may wait; if not, the task is woken once there is room.
+    pub(crate) fn has_room(&mut self, task: &Context<'_>, watermark: usize) -> bool {
+        match self {
+            Self::Http1(stream) => stream.queued() < watermark,
+            Self::Http2(stream) => stream.has_room(task, watermark),
         }
     }
 

@@ -1,6 +1,7 @@
 //! An HTTP/2 connection of a client: its streams side by side, each a task of its own on the same thread.
 
 mod activity;
+mod budget;
 mod heads;
 mod prefixed;
 mod request;
@@ -10,7 +11,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::Request;
@@ -25,6 +25,7 @@ use crate::snapshot::connection_manager::ConnectionManager;
 use crate::telemetry::metrics::names::{http as metric, weir};
 use crate::upstream::Wire;
 use activity::{Activity, Running};
+use budget::Charged;
 use heads::Heads;
 use prefixed::Prefixed;
 pub(crate) use stream::Http2Stream;
@@ -35,7 +36,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const RESETS_PENDING: usize = 20;
 /// Streams that a client's own errors may reset; beyond it the connection ends.
 const RESETS_BY_ERROR: usize = 1024;
-/// Bytes of responses that may wait in one stream.
+/// Bytes of responses that may wait in one stream; those of all together are bounded by `budget`.
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// Whether the connection begins with the preface of HTTP/2; `None` if it ended before that was known.
@@ -79,7 +80,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let head_since = heads.open_since();
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
-        let handshake = settings(cx.serving().manager()).handshake::<_, Bytes>(Prefixed { prefix: read, io, heads });
+        let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(Prefixed { prefix: read, io, heads });
         tokio::pin!(handshake);
         let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
         std::future::poll_fn(|task| match handshake.as_mut().poll(task) {
@@ -94,7 +95,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
         Some(Err(_)) => return cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR),
         None => return count_end(&cx, life),
     };
-    let active = Rc::new(Activity::new());
+    let active = Rc::new(Activity::new(cx.serving().manager().buffer_limit));
     // Once it is said that the connection ends: until when its client may still begin streams, or see what was said.
     let mut closing = None;
     let close_by = || due(Instant::now(), Some(timeouts.drain.unwrap_or_default()));
@@ -198,7 +199,7 @@ fn settings(manager: &ConnectionManager) -> h2::server::Builder {
 /// What a connection does next; held for a moment only, so its size costs nothing.
 #[allow(clippy::large_enum_variant, clippy::type_complexity, reason = "as h2 gives it")]
 enum Next {
-    Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Stream(Option<Result<(Request<RecvStream>, SendResponse<Charged>), h2::Error>>),
     Overdue(Cause),
     Close,
     Cut,

@@ -3,6 +3,7 @@
 //! [`serve`] reads as the story of a request: made canonical, routed, through the filters, to the cluster and back.
 //! [`Request::poll`] moves what can be moved, in both directions at once, until the response has been written.
 
+mod flow;
 mod to_client;
 mod to_cluster;
 
@@ -27,6 +28,7 @@ use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{Http, ListenerHttp, http, listener_http, weir};
 use crate::telemetry::{ResponseFlags, StreamInfo};
+pub(super) use flow::MOST_WAITING;
 
 /// A request as its codec read it.
 pub(crate) struct Incoming {
@@ -111,9 +113,6 @@ fn count_status(cx: &ConnectionContext, serving: &Serving, status: u16) {
     }
 }
 
-/// Bytes that may wait towards a slow peer before its other side is read no more.
-const HIGH_WATERMARK: usize = 64 * 1024;
-
 /// A request under way.
 struct Request {
     cx: Rc<ConnectionContext>,
@@ -124,6 +123,10 @@ struct Request {
     route: Chosen,
     random: u64,
     router: Option<Router>,
+    /// Bytes that may wait for the client.
+    watermark: usize,
+    /// Who waits until the other side has taken something: the client's body, the endpoint's answer.
+    paused: [bool; 2],
     /// The request was read to its end, or nobody wants the rest.
     request_read: bool,
     /// The response's head went to the client.
@@ -196,6 +199,8 @@ impl Request {
             route,
             random,
             router: None,
+            paused: [false; 2],
+            watermark: manager.buffer_limit.min(MOST_WAITING),
             request_read: false,
             head_sent: false,
             response_done: false,

@@ -164,7 +164,7 @@ impl Pool {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
                 let local = io.local_addr().ok();
-                Ok(Box::new(Connection { wire: Wire::new(io), local, tls, slot }))
+                Ok(Box::new(Connection { wire: Wire::new(io, cluster.config.buffer_limit), local, tls, slot }))
             }
             Err(error) => {
                 endpoint.stats.cx_connect_fail.fetch_add(1, Relaxed);

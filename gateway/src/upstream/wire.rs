@@ -12,7 +12,7 @@ use crate::tls::Io;
 
 /// First read of a message; most requests and responses fit.
 const READ_FIRST: usize = 8 * 1024;
-/// Reads grow up to this while they fill their buffer.
+/// Reads grow up to this while they fill their buffer, if the connection may hold as much.
 const READ_MOST: usize = 64 * 1024;
 /// Pieces up to this size are copied behind the head, so that one write sends both.
 const COPY_BELOW: usize = 4 * 1024;
@@ -26,6 +26,7 @@ pub struct Wire {
     /// What was read and not used yet.
     pub input: BytesMut,
     read_size: usize,
+    read_most: usize,
     output: Output,
     received: u64,
     sent: u64,
@@ -42,9 +43,11 @@ struct Output {
 }
 
 impl Wire {
-    /// A connection with empty buffers.
-    pub fn new(io: Io) -> Self {
-        Self { io, input: BytesMut::new(), read_size: READ_FIRST, output: Output::default(), received: 0, sent: 0 }
+    /// A connection with empty buffers, that may hold `buffer_limit` bytes: no read is larger, unless it is the first.
+    pub fn new(io: Io, buffer_limit: usize) -> Self {
+        let (input, output) = (BytesMut::new(), Output::default());
+        let read_most = buffer_limit.clamp(READ_FIRST, READ_MOST);
+        Self { io, input, read_size: READ_FIRST, read_most, output, received: 0, sent: 0 }
     }
 
     /// The connection.
@@ -79,8 +82,8 @@ impl Wire {
         // SAFETY: `buf` was made of the spare capacity and says how much of it has been filled.
         unsafe { self.input.set_len(self.input.len() + read) };
         self.received += read as u64;
-        if read == room && room >= self.read_size && self.read_size < READ_MOST {
-            self.read_size *= 2;
+        if read == room && room >= self.read_size && self.read_size < self.read_most {
+            self.read_size = (self.read_size * 2).min(self.read_most);
         }
         Poll::Ready(Ok(read))
     }
@@ -222,7 +225,7 @@ mod tests {
     async fn pieces_that_are_held_share_their_buffers() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = Wire::new(Io::Tcp(listener.accept().await.unwrap().0));
+        let mut wire = Wire::new(Io::Tcp(listener.accept().await.unwrap().0), READ_MOST);
         wire.read_size = READ_MOST;
         let mut held: Vec<Bytes> = Vec::new();
         for _ in 0..1000 {

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use super::budget::{Budget, HeldBack};
+
 /// After so many streams that were reset early the connection ends, if they are most of its streams (rapid reset; Envoy:
 /// `overload.premature_reset_total_stream_count`).
 const PREMATURE_RESETS: u32 = 500;
@@ -19,17 +21,20 @@ pub(super) struct Activity {
     pub(super) idle_since: Cell<Instant>,
     /// The client resets streams for no good.
     pub(super) too_many_resets: Cell<bool>,
+    budget: Rc<Budget>,
     ended: Cell<u32>,
     reset_early: Cell<u32>,
     connection: RefCell<Option<Waker>>,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    /// Without streams yet; so many bytes may wait for the client.
+    pub(super) fn new(buffer_limit: usize) -> Self {
         Self {
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             too_many_resets: Cell::new(false),
+            budget: Budget::new(buffer_limit),
             ended: Cell::new(0),
             reset_early: Cell::new(0),
             connection: RefCell::new(None),
@@ -64,6 +69,11 @@ impl Running {
     pub(super) fn new(activity: &Rc<Activity>) -> Self {
         activity.streams.set(activity.streams.get() + 1);
         Self { activity: Rc::clone(activity), began: Instant::now(), was_reset: false }
+    }
+
+    /// The place for what is held back of this stream.
+    pub(super) fn held_back(&self) -> HeldBack {
+        HeldBack::new(Rc::clone(&self.activity.budget))
     }
 }
 

@@ -8,6 +8,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 
 use super::activity::Running;
+use super::budget::Charged;
 use super::stream::Http2Stream;
 use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
@@ -22,7 +23,7 @@ pub(super) async fn serve(
     cx: Rc<ConnectionContext>,
     mut running: Running,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Charged>,
 ) {
     // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one. Two hosts
     // name nobody.
@@ -43,7 +44,7 @@ pub(super) async fn serve(
     let end = body.is_end_stream();
     let head_request = parts.method == http::Method::HEAD;
     let (mut head, header_bytes) = head_of(parts);
-    let mut stream = Http2Stream::new(body, respond, head_request, limit);
+    let mut stream = Http2Stream::new(body, respond, running.held_back(), head_request, limit);
     if !manager.proxy_100_continue
         && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     {

@@ -7,17 +7,18 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 
+use super::budget::{Charged, HeldBack};
 use crate::http::h1::{BodyError, BodyEvent};
-use crate::http::{BodyBuf, HeaderMap, ResponseHead};
+use crate::http::{HeaderMap, ResponseHead};
 use crate::proxy::downstream::DownstreamError;
 
 /// The client's side of one HTTP/2 stream.
 pub(crate) struct Http2Stream {
     body: RecvStream,
-    respond: SendResponse<Bytes>,
-    send: Option<SendStream<Bytes>>,
+    respond: SendResponse<Charged>,
+    send: Option<SendStream<Charged>>,
     /// What flow control does not let through yet.
-    pending: BodyBuf,
+    pending: HeldBack,
     /// What ends the response once `pending` has gone; none if it has gone, or is not known yet.
     end: Option<End>,
     head_request: bool,
@@ -34,8 +35,14 @@ enum End {
 
 impl Http2Stream {
     /// A stream whose request's head has been read. Its trailers may have as many fields as `limit`.
-    pub(super) fn new(body: RecvStream, respond: SendResponse<Bytes>, head_request: bool, limit: usize) -> Self {
-        Self { body, respond, send: None, pending: BodyBuf::new(), end: None, head_request, limit, reset: false }
+    pub(super) fn new(
+        body: RecvStream,
+        respond: SendResponse<Charged>,
+        pending: HeldBack,
+        head_request: bool,
+        limit: usize,
+    ) -> Self {
+        Self { body, respond, send: None, pending, end: None, head_request, limit, reset: false }
     }
 
     /// Whether the client has reset it.
@@ -119,11 +126,18 @@ impl Http2Stream {
         self.pending.len() + usize::from(self.end.is_some())
     }
 
+    pub(in crate::proxy) fn has_room(&mut self, task: &Context<'_>, watermark: usize) -> bool {
+        self.pending.has_room(task, watermark)
+    }
+
     pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownstreamError>> {
         loop {
             self.pump()?;
             if self.queued() == 0 {
                 return Poll::Ready(Ok(()));
+            }
+            if !self.pending.may_send() {
+                self.pending.wait(cx);
             }
             let Some(send) = &mut self.send else { return Poll::Ready(Err(DownstreamError::Reset)) };
             match ready!(send.poll_capacity(cx)) {
@@ -134,19 +148,19 @@ impl Http2Stream {
         }
     }
 
-    /// Sends what flow control allows now.
+    /// Sends what flow control and the connection's budget allow now.
     fn pump(&mut self) -> Result<(), DownstreamError> {
         let Some(send) = &mut self.send else { return Ok(()) };
         while !self.pending.is_empty() {
+            if !self.pending.may_send() {
+                return Ok(());
+            }
             send.reserve_capacity(self.pending.len());
             let room = send.capacity();
             if room == 0 {
                 return Ok(());
             }
-            let Some(mut piece) = self.pending.pop() else { break };
-            if piece.len() > room {
-                self.pending.prepend(piece.split_off(room));
-            }
+            let Some(piece) = self.pending.take(room) else { break };
             let last = self.pending.is_empty() && matches!(self.end, Some(End::Data));
             if last {
                 self.end = None;
@@ -155,13 +169,13 @@ impl Http2Stream {
         }
         match self.end.take() {
             None => Ok(()),
-            Some(End::Data) => send.send_data(Bytes::new(), true).map_err(|error| failure(&error)),
+            Some(End::Data) => send.send_data(self.pending.nothing(), true).map_err(|error| failure(&error)),
             Some(End::Trailers(fields)) => send.send_trailers(fields).map_err(|error| failure(&error)),
         }
     }
 
     pub(in crate::proxy) fn reset(&mut self) {
-        self.pending = BodyBuf::new();
+        self.pending.clear();
         self.end = None;
         match &mut self.send {
             Some(send) => send.send_reset(Reason::INTERNAL_ERROR),

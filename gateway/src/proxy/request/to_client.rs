@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{HIGH_WATERMARK, Request, matched};
+use super::{Request, matched};
 use crate::filter::chain::Direction;
 use crate::http::BodyBuf;
 use crate::proxy::downstream::{Downstream, DownstreamError};
@@ -15,8 +15,15 @@ use crate::proxy::router::Event;
 impl Request {
     /// Takes what the endpoint sends, as fast as the client takes it.
     pub(super) fn poll_router(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
-        if self.response_done || down.queued() >= HIGH_WATERMARK || !self.chain.wants_more(Direction::Response) {
+        if self.router.is_none() || self.response_done || !self.chain.wants_more(Direction::Response) {
             return false;
+        }
+        // Before the head nothing waits for the client, and the request must go on.
+        if self.head_sent || down.queued() > 0 {
+            let room = down.has_room(task, self.watermark);
+            if self.pauses(Direction::Response, !room) {
+                return false;
+            }
         }
         let Some(router) = &mut self.router else { return false };
         let routes = self.routes.as_deref();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Chosen, HIGH_WATERMARK, Request, choose, matched};
+use super::{Chosen, Request, choose, matched};
 use crate::filter::chain::Direction;
 use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{BodyBuf, ResponseHead};
@@ -30,8 +30,8 @@ impl Request {
             }
             return false;
         }
-        let full = self.router.as_ref().is_some_and(|router| router.queued() >= HIGH_WATERMARK);
-        if full || !self.chain.wants_more(Direction::Request) {
+        let full = self.router.as_ref().is_some_and(|router| router.is_full());
+        if self.pauses(Direction::Request, full) || !self.chain.wants_more(Direction::Request) {
             return false;
         }
         match down.poll_body(task) {

@@ -25,7 +25,7 @@ pub(super) fn refused(cluster: &Cluster, worker: &Worker, stream: &Stream) {
 }
 
 impl Router {
-    pub(super) fn metrics(&self, worker: &Worker) -> Chunk<'_, names::Cluster> {
+    pub(in crate::proxy) fn metrics(&self, worker: &Worker) -> Chunk<'_, names::Cluster> {
         self.cluster.runtime.metrics().chunk(worker.index)
     }
 

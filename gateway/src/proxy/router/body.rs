@@ -6,6 +6,7 @@ use super::{Attempt, Router};
 use crate::filter::{LocalReply, Stream};
 use crate::http::{BodyBuf, HeaderMap};
 use crate::proxy::alarm::due;
+use crate::proxy::request::MOST_WAITING;
 use crate::telemetry::ResponseFlags;
 use crate::telemetry::metrics::names::cluster as metric;
 
@@ -58,12 +59,12 @@ impl Router {
         }
     }
 
-    /// Bytes that wait for the endpoint.
-    pub(in crate::proxy) fn queued(&self) -> usize {
+    /// Whether as much waits for the endpoint as may.
+    pub(in crate::proxy) fn is_full(&self) -> bool {
         let wire = match &self.attempt {
             Attempt::Active(active) => active.lease.wire.queued(),
             _ => 0,
         };
-        self.unsent.len() + wire
+        self.unsent.len() + wire >= self.cluster.config.buffer_limit.min(MOST_WAITING)
     }
 }

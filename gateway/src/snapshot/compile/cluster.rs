@@ -64,6 +64,10 @@ pub fn compile_cluster(
     if let Some(breakers) = &proto.circuit_breakers {
         circuit_breakers(breakers, &mut config, problems);
     }
+    if let Some(limit) = proto.per_connection_buffer_limit_bytes.map(|limit| limit.value) {
+        // As in Envoy, 0 is no limit.
+        config.buffer_limit = if limit == 0 { usize::MAX } else { limit as usize };
+    }
     config.socket = socket_options(proto, problems);
     http::compile(proto, &mut config.http, problems);
     let auto_san = if config.http.auto_san_validation { AutoSan::Verify } else { AutoSan::Off };

@@ -24,6 +24,8 @@ kinds! {
             DOWNSTREAM_CX_SSL_TOTAL "downstream_cx_ssl_total";
             DOWNSTREAM_CX_TOTAL "downstream_cx_total";
             DOWNSTREAM_CX_TX_BYTES_TOTAL "downstream_cx_tx_bytes_total";
+            DOWNSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL "downstream_flow_control_paused_reading_total";
+            DOWNSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL "downstream_flow_control_resumed_reading_total";
             DOWNSTREAM_RQ_1XX "downstream_rq_1xx";
             DOWNSTREAM_RQ_2XX "downstream_rq_2xx";
             DOWNSTREAM_RQ_3XX "downstream_rq_3xx";

@@ -31,6 +31,10 @@ kinds! {
             UPSTREAM_CX_RX_BYTES_TOTAL "upstream_cx_rx_bytes_total";
             UPSTREAM_CX_TOTAL "upstream_cx_total";
             UPSTREAM_CX_TX_BYTES_TOTAL "upstream_cx_tx_bytes_total";
+            UPSTREAM_FLOW_CONTROL_BACKED_UP_TOTAL "upstream_flow_control_backed_up_total";
+            UPSTREAM_FLOW_CONTROL_DRAINED_TOTAL "upstream_flow_control_drained_total";
+            UPSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL "upstream_flow_control_paused_reading_total";
+            UPSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL "upstream_flow_control_resumed_reading_total";
             UPSTREAM_RQ_1XX "upstream_rq_1xx": on_use;
             UPSTREAM_RQ_2XX "upstream_rq_2xx": on_use;
             UPSTREAM_RQ_3XX "upstream_rq_3xx": on_use;

@@ -9,7 +9,8 @@ const NO_ZONES: &str = "as in Envoy without cluster_manager.local_cluster_name, 
 pub(super) const CLUSTER: &[Section] = &[
     Section {
         message: "envoy.config.cluster.v3.Cluster",
-        honoured: "name alt_stat_name load_assignment eds_cluster_config connect_timeout circuit_breakers transport_socket typed_extension_protocol_options \
+        honoured: "name alt_stat_name load_assignment eds_cluster_config connect_timeout per_connection_buffer_limit_bytes circuit_breakers transport_socket \
+                   typed_extension_protocol_options \
                    common_lb_config least_request_lb_config round_robin_lb_config load_balancing_policy \
                    upstream_connection_options upstream_bind_config common_http_protocol_options \
                    http_protocol_options upstream_http_protocol_options max_requests_per_connection",
@@ -24,10 +25,6 @@ pub(super) const CLUSTER: &[Section] = &[
                 "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers \
                  use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config dns_jitter",
                 "no DNS clusters: names are not resolved",
-            ),
-            (
-                "per_connection_buffer_limit_bytes",
-                "an endpoint is read no faster than the client takes it: one read of at most 64 KiB is held",
             ),
             ("cleanup_interval", "endpoints go when they are no longer listed"),
             ("wait_for_warm_on_init", "nothing waits for health checks"),
