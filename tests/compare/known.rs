@@ -13,6 +13,12 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         "upstream",
         "there is no hedging: a try ends at its own limit, so that is what the endpoint is told",
     ),
+    (
+        "limits::of_heads",
+        "an underscore is refused over HTTP/2",
+        "status = 400, answer, log code = 400, log",
+        "answered and logged as over HTTP/1, so that both sides learn why; Envoy resets the stream and logs no head",
+    ),
     ("actions::redirects", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("connection::own_answers", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("local_replies::own_answers_as_configured", "HEAD~", "header transfer-encoding", HEAD_CHUNKED),

@@ -1,6 +1,6 @@
 //! What is too much.
 
-use crate::case::{case, get};
+use crate::case::{case, get, h2};
 use crate::run::compare;
 use crate::setup::Setup;
 use serde_json::json;
@@ -13,7 +13,10 @@ async fn of_heads() {
         .listener("trailers", Hcm::new().set(json!({"http_protocol_options": {"enable_trailers": true}})))
         .listener("small", Hcm::new().set(json!({"max_request_headers_kb": 1})))
         .listener("few", common(json!({"max_headers_count": 10})))
-        .listener("refuse-underscores", common(json!({"headers_with_underscores_action": "REJECT_REQUEST"})))
+        .listener(
+            "refuse-underscores",
+            common(json!({"headers_with_underscores_action": "REJECT_REQUEST"})).set(json!({"codec_type": "AUTO"})),
+        )
         .listener("drop-underscores", common(json!({"headers_with_underscores_action": "DROP_HEADER"})));
     let many = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
     let trailers = |name, fields: &str| {
@@ -34,6 +37,8 @@ async fn of_heads() {
         get("12 headers", "/", &many(12)).to("few"),
         get("an underscore", "/", "x_a: 1\r\n"),
         get("an underscore is refused", "/", "x_a: 1\r\n").to("refuse-underscores"),
+        h2("an underscore is refused over HTTP/2", "GET", "/", &[("x_a", "1")], "").to("refuse-underscores"),
+        h2("no underscore over HTTP/2", "GET", "/", &[("x-a", "1_2")], "").to("refuse-underscores"),
         get("an underscore is dropped", "/", "x_a: 1\r\nx-b: 2\r\n").to("drop-underscores"),
         get("no underscore", "/", "x-a: 1_2\r\n").to("refuse-underscores"),
         trailers("trailers of 70 kB", &large),
