@@ -16,6 +16,7 @@ fn guest(folder: &Path, callback: &str) -> Value {
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
             (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
             (table $table 1 funcref)
             (memory (export "memory") 1600 1600)
             (data (i32.const 120) "metadata")
@@ -145,6 +146,72 @@ async fn the_table_of_a_guest_has_a_limit() {
         assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, status, "{limit}");
         let counted = gateway.stat("wasm.guest.table_limit_reached").await;
         assert_eq!(counted, Some(u64::from(status == 503)), "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_a_guest_takes_away_again_cost_nothing() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    // Adds 100,000 bytes and takes them away, 500 times.
+    let again = on_request(
+        "(local $left i32)
+         (memory.fill (i32.const 8192) (i32.const 120) (i32.const 100000))
+         (local.set $left (i32.const 500))
+         (loop $again
+            (drop (call $add (i32.const 0) (i32.const 120) (i32.const 8) (i32.const 8192) (i32.const 100000)))
+            (drop (call $remove (i32.const 0) (i32.const 120) (i32.const 8)))
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $again (local.get $left)))
+         i32.const 0",
+    );
+    let hcm = filter(guest(folder.path(), &again), json!({"WEIR_CALLBACK_TIMEOUT": "10s"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let before = gateway.memory_kb("VmHWM");
+
+    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+
+    assert_eq!(gateway.stat("wasm.guest.fields_limit_exceeded").await, Some(0));
+    let more = gateway.memory_kb("VmHWM") - before;
+    assert!(more < 20_000, "{more} kB for 100 kB");
+}
+
+#[tokio::test]
+async fn answers_of_guests_flood_no_log() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let answer = |status: u32, bytes: u32| {
+        format!(
+            "(drop (call $reply (i32.const {status}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const {bytes})
+                                (i32.const 0) (i32.const 0) (i32.const -1)))"
+        )
+    };
+    for (status, bytes, said) in [(7, 0, "a status that is none"), (200, 101, "a body beyond its limit")] {
+        // A thousand answers, of which the first one counts.
+        let answers = on_request(&format!(
+            "(local $left i32)
+             (local.set $left (i32.const 1000))
+             (loop $again
+                {}
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $again (local.get $left)))
+             i32.const 1",
+            answer(status, bytes)
+        ));
+        let limits = json!({"WEIR_LOCAL_REPLY_LIMIT": "100", "WEIR_LOG_LINES_PER_SECOND": "10"});
+        let hcm = filter(guest(folder.path(), &answers), limits);
+        let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+        let mut client = Client::connect(gateway.address()).await;
+        for _ in 0..100 {
+            assert_eq!(client.get("/").await.status, 500);
+        }
+
+        let dropped = gateway.stat("wasm.guest.log_lines_dropped").await.unwrap();
+        assert!((1..=90).contains(&dropped), "{dropped} of 100");
+        gateway.terminate();
+        let printed = gateway.exit().await.output;
+        let lines = printed.lines().filter(|line| line.contains(said)).count() as u64;
+        assert_eq!(lines + dropped, 100, "one line for each request, or a count");
     }
 }
 

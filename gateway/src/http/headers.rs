@@ -169,7 +169,11 @@ impl HeaderMap {
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> usize {
         match self.position(name.as_ref()) {
             None => 0,
-            Some(first) => self.remove_from(first, name.as_ref()),
+            Some(first) => {
+                let removed = self.remove_from(first, name.as_ref());
+                self.compact_if_sparse();
+                removed
+            }
         }
     }
 
@@ -183,6 +187,7 @@ impl HeaderMap {
             }
             kept
         });
+        self.compact_if_sparse();
     }
 
     fn store(&mut self, name: &[u8], value: &[u8]) -> Option<Entry> {
@@ -225,7 +230,7 @@ impl HeaderMap {
         self.dead += (entry.name_len + entry.value_len) as usize;
     }
 
-    /// A filter that sets the same field again and again must not grow the arena without end.
+    /// A filter that sets or removes a field again and again must not grow the arena without end.
     fn compact_if_sparse(&mut self) {
         if self.dead < 4096 || self.dead * 2 < self.arena.len() {
             return;
@@ -310,6 +315,22 @@ mod tests {
         assert_eq!(map.remove("x-one"), 0);
         map.retain(|n, _| n != b"host");
         assert_eq!(listed(&map), [("x-two".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn what_was_removed_costs_no_more_than_what_is_there() {
+        let (long, mut map) = ("v".repeat(100_000), map());
+        for _ in 0..100 {
+            map.append("long", &long);
+            assert_eq!(map.remove("long"), 1);
+        }
+        assert!(map.arena.capacity() < 1000, "{}", map.arena.capacity());
+        for _ in 0..100 {
+            map.append("long", &long);
+            map.retain(|name, _| name != b"long");
+        }
+        assert!(map.arena.capacity() < 1000, "{}", map.arena.capacity());
+        assert_eq!((map.len(), map.get("x-two")), (4, Some(&b"2"[..])));
     }
 
     #[test]

@@ -90,6 +90,55 @@ impl Bridge {
     }
 }
 
+impl Bridge {
+    /// Whether one more line of this second may be written on behalf of the guest; one that may not is counted.
+    fn may_log(&mut self) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.log_second).as_secs() >= 1 {
+            (self.log_second, self.log_lines) = (now, 0);
+        }
+        self.log_lines += 1;
+        let allowed = self.log_lines <= self.identity.limits.log_lines_per_second;
+        if !allowed {
+            self.metrics.chunk(self.worker).inc(wasm::LOG_LINES_DROPPED);
+        }
+        allowed
+    }
+
+    /// The answer of a guest, or 500 if it asks for something that cannot be sent.
+    fn reply(&mut self, response: &LocalResponse<'_>, headers: HeaderMap) -> LocalReply {
+        let limit = self.identity.limits.local_reply_bytes;
+        let bytes = response.body.len();
+        if bytes > limit {
+            self.metrics.chunk(self.worker).inc(wasm::LOCAL_REPLY_LIMIT_EXCEEDED);
+            if self.may_log() {
+                tracing::warn!(
+                    plugin = self.identity.name,
+                    bytes,
+                    limit,
+                    "the plugin answered with a body beyond its limit (WEIR_LOCAL_REPLY_LIMIT); 500 is sent"
+                );
+            }
+            return LocalReply::new(500, "", "wasm_local_reply_too_large");
+        }
+        let status = u16::try_from(response.status).ok().filter(|status| (200..=599).contains(status));
+        if status.is_none() && self.may_log() {
+            tracing::warn!(
+                plugin = self.identity.name,
+                status = response.status,
+                "the plugin answered with a status that is none; 500 is sent"
+            );
+        }
+        LocalReply {
+            status: status.unwrap_or(500),
+            headers,
+            body: Bytes::copy_from_slice(response.body),
+            details: details(response.details).into(),
+            grpc_status: response.grpc_status,
+        }
+    }
+}
+
 impl Host for Bridge {
     fn has_context(&self, context: ContextId) -> bool {
         context == ROOT || self.contexts.contains(context)
@@ -194,38 +243,10 @@ impl Host for Bridge {
         let chunk = self.metrics.chunk(self.worker);
         chunk.add(wasm::CALLS_REFUSED, headers.refused as u64);
         chunk.add(wasm::FIELDS_LIMIT_EXCEEDED, headers.exceeded.into());
-        let status = match u16::try_from(response.status) {
-            Ok(status @ 200..=599) => status,
-            _ => {
-                tracing::warn!(
-                    plugin = self.identity.name,
-                    status = response.status,
-                    "the plugin answered with a status that is none; 500 is sent"
-                );
-                500
-            }
-        };
-        let limit = self.identity.limits.local_reply_bytes;
-        let context = self.contexts.get_mut(id).ok_or(Status::NotFound)?;
-        if context.reply.is_none() {
-            context.reply = Some(Box::new(if response.body.len() > limit {
-                chunk.inc(wasm::LOCAL_REPLY_LIMIT_EXCEEDED);
-                tracing::warn!(
-                    plugin = self.identity.name,
-                    bytes = response.body.len(),
-                    limit,
-                    "the plugin answered with a body beyond its limit (WEIR_LOCAL_REPLY_LIMIT); 500 is sent"
-                );
-                LocalReply::new(500, "", "wasm_local_reply_too_large")
-            } else {
-                LocalReply {
-                    status,
-                    headers: headers.map,
-                    body: Bytes::copy_from_slice(response.body),
-                    details: details(response.details).into(),
-                    grpc_status: response.grpc_status,
-                }
-            }));
+        // Only the first answer of a stream counts, and is worth a line.
+        if self.context(id)?.reply.is_none() {
+            let reply = self.reply(&response, headers.map);
+            self.context(id)?.reply = Some(Box::new(reply));
         }
         self.contexts.touch(id);
         Ok(())
@@ -257,13 +278,7 @@ impl Host for Bridge {
         if level < self.log_level() {
             return;
         }
-        let now = Instant::now();
-        if now.duration_since(self.log_second).as_secs() >= 1 {
-            (self.log_second, self.log_lines) = (now, 0);
-        }
-        self.log_lines += 1;
-        if self.log_lines > self.identity.limits.log_lines_per_second {
-            self.metrics.chunk(self.worker).inc(wasm::LOG_LINES_DROPPED);
+        if !self.may_log() {
             return;
         }
         let Identity { name, root_id, vm_id, log_message_bytes, .. } = &*self.identity;
