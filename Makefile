@@ -9,7 +9,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 say := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help toolchain lint-toolchain build release plugins envoy demo test compare bench lint docs docs-config ci
+.PHONY: help toolchain lint-toolchain build release plugins envoy demo test soak compare bench lint docs docs-config ci
 
 help: ## This list
 	@echo "make TARGET, where TARGET is one of:"
@@ -42,6 +42,10 @@ demo: build plugins ## Show the gateway at work, then serve until Ctrl-C (ONCE=1
 
 test: build plugins ## Run every test (the comparison needs python3 to install Envoy)
 	@scripts/test.sh
+
+soak: toolchain ## Try a million hostile inputs on each parser (CASES=N for another number)
+	@PROPTEST_CASES=$(or $(CASES),1000000) cargo test -p weir --lib --locked -- properties canonical_paths broken_hellos cuts_do_not_matter
+	@PROPTEST_CASES=$(or $(CASES),1000000) cargo test -p weir-xds --test properties --locked
 
 compare: build plugins envoy ## Ask Envoy and Weir the same questions
 	@cargo test -p weir-tests --locked --test compare -- --test-threads=2

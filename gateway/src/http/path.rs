@@ -378,4 +378,27 @@ mod tests {
             check(with(action), path, want);
         }
     }
+
+    proptest::proptest! {
+        /// A server behind sees no other path than the one that routes and filters saw, whatever it does with dots and slashes.
+        #[test]
+        fn canonical_paths_stay_as_they_are(
+            segments in proptest::collection::vec(proptest::sample::select(SEGMENTS), 0..12),
+            merge_slashes: bool,
+            unescape: bool,
+        ) {
+            let path = format!("/{}", segments.concat());
+            let escaped_slashes = if unescape { EscapedSlashes::UnescapeAndForward } else { EscapedSlashes::Keep };
+            let rules = PathRules { normalize: true, merge_slashes, escaped_slashes };
+            let CanonicalPath::Changed(once) = canonical_path(path.as_bytes(), rules) else { return Ok(()) };
+            proptest::prop_assert_eq!(canonical_path(&once, rules), CanonicalPath::Unchanged, "{:?}", once);
+            let (path, _) = split_query(&once);
+            proptest::prop_assert!(path.split(|b| *b == b'/').all(|s| s != b"." && s != b".."), "{:?}", once);
+        }
+    }
+
+    const SEGMENTS: &[&str] = &[
+        "/", "//", ".", "..", "a", "%2e", "%2E", "%2f", "%5C", "\\", "%25", "%41", "%zz", "%", ";x", "?", "?/../", "~",
+        "\u{e4}",
+    ];
 }

@@ -298,4 +298,28 @@ mod tests {
             }
         }
     }
+
+    proptest::proptest! {
+        /// Whatever comes first on a connection, and however it is cut into records.
+        #[test]
+        fn broken_hellos_are_told_from_unfinished_ones(
+            changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 0..4),
+            end: proptest::sample::Index,
+            record in 1usize..400,
+        ) {
+            let mut bytes = in_records_of(record, &hello("a.example", &["h2", "http/1.1"]));
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let whole = inspect(&bytes);
+            if let Inspection::Tls(hello) = &whole {
+                proptest::prop_assert!(hello.alpn().count() <= bytes.len());
+            }
+            // More bytes never turn a refusal into a ClientHello.
+            if matches!(inspect(&bytes[..end.index(bytes.len())]), Inspection::NotTls(_)) {
+                proptest::prop_assert!(!matches!(whole, Inspection::Tls(_)));
+            }
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 mod body;
 mod encode;
+#[cfg(test)]
+mod properties;
 mod request;
 mod response;
 

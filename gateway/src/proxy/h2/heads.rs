@@ -135,4 +135,20 @@ mod tests {
         heads.follow(&frame(CONTINUATION, 0, 1, 1));
         assert!(since.is_some() && since == heads.open_since().get());
     }
+
+    proptest::proptest! {
+        /// What is open at the end does not depend on where the network cut the bytes.
+        #[test]
+        fn cuts_do_not_matter(
+            frames in proptest::collection::vec((0u8..12, 0u8..8, 0u8..6, 0u8..20), 0..8),
+            size in 1usize..40,
+            missing in 0usize..30,
+        ) {
+            let bytes: Vec<u8> = frames.into_iter().flat_map(|(kind, flags, stream, length)| frame(kind, flags, stream, length)).collect();
+            let bytes = &bytes[..bytes.len().saturating_sub(missing)];
+            let pieces: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(size).collect() };
+            let (cut, whole) = (open_after(&pieces), open_after(&[bytes]));
+            proptest::prop_assert_eq!(cut.last(), whole.last());
+        }
+    }
 }
