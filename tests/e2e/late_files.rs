@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use std::path::Path;
 use weir_tests::{
-    Authority, Bootstrap, Client, Hcm, Kind, Launch, TlsClient, Upstream, eventually, get, plugin, socket_address,
-    typed,
+    Authority, Bootstrap, Client, Hcm, Kind, Launch, TlsClient, Upstream, cluster, eventually, get, plugin,
+    socket_address, typed,
 };
 
 fn source(path: &Path) -> Value {
@@ -104,6 +104,44 @@ async fn routes_of_a_listener_that_came_later() {
     eventually("it listens", listens).await;
     gateway.refresh_listeners().await;
     assert_eq!(get(gateway.listener("late"), "/").await.unwrap().status, 200);
+}
+
+/// As in Envoy: what a file lacks is missed by who needs it, and by nobody else.
+#[tokio::test]
+async fn endpoints_and_secrets_that_their_files_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    let (eds, sds) = (folder.path().join("eds.json"), folder.path().join("sds.json"));
+    for file in [&eds, &sds] {
+        std::fs::write(file, r#"{"resources": []}"#).unwrap();
+    }
+    let upstream = Upstream::start().await;
+    let context = json!({"common_tls_context": {"validation_context_sds_secret_config":
+        {"name": "authorities", "sds_config": source(&sds)}}});
+    let mut secret = cluster("secret", &[upstream.address]);
+    secret["transport_socket"] = json!({"name": "envoy.transport_sockets.tls",
+        "typed_config": typed("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", context)});
+    let routes = ["a", "late", "secret"]
+        .map(|name| json!({"match": {"prefix": format!("/{name}")}, "route": {"cluster": name}}));
+    let bootstrap = Bootstrap::new()
+        .listener("main", Hcm::new().routes(json!(routes)))
+        .cluster("a", upstream.address)
+        .cluster_value(json!({"name": "late", "type": "EDS", "eds_cluster_config": {"eds_config": source(&eds)}}))
+        .cluster_value(secret);
+    let gateway = Launch::new(Kind::Weir, bootstrap).start().await;
+    gateway.prints("has no cluster load assignment named").await;
+    assert_eq!(gateway.admin("/ready").await.status, 200);
+    for (path, status) in [("/a", 200), ("/late", 503), ("/secret", 503)] {
+        assert_eq!(get(gateway.address(), path).await.unwrap().status, status, "{path}");
+    }
+
+    let endpoints = json!([{"lb_endpoints": [{"endpoint": {"address": socket_address(upstream.address)}}]}]);
+    write(
+        &eds,
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        json!({"cluster_name": "late", "endpoints": endpoints}),
+    );
+    let serves = async || get(gateway.address(), "/late").await.is_ok_and(|answer| answer.status == 200);
+    eventually("it has endpoints", serves).await;
 }
 
 /// The bootstrap of the file, changed by what stands on the command line.

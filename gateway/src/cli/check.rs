@@ -100,6 +100,7 @@ pub(super) fn check(config: &Config) -> Checked {
     let mut sources = config.sources(bootstrap);
     findings.extend(sources.load(&mut publisher));
     findings.extend_from_slice(sources.unready());
+    findings.extend_from_slice(sources.lacking());
     // The bootstrap first, then its files.
     findings.sort_by_key(|f| (*f.file != *config.name, Arc::clone(&f.file), f.problem.line));
     Checked { findings, warnings: sources.warnings().to_vec(), summary: sources.summary().clone() }

@@ -64,8 +64,7 @@ impl Cluster {
     /// Takes one unit without a guard: whoever does so calls [`ClusterRuntime::give_back`]. With `always` it is counted
     /// beyond the limit, too.
     pub fn take(&self, kind: BreakerKind, priority: RoutingPriority, always: bool) -> bool {
-        let counts = self.runtime.counts(priority);
-        counts.take(kind, counts.limit(kind, self.config.thresholds(priority)), always)
+        self.runtime.take(&self.config, kind, priority, always)
     }
 
     /// Brings the gauges up to date that follow from what is here: endpoints and circuit breakers. For the admin
@@ -135,6 +134,12 @@ impl ClusterRuntime {
     #[cfg(test)]
     pub fn used(&self, kind: BreakerKind, priority: RoutingPriority) -> u32 {
         self.counts(priority).used(kind)
+    }
+
+    /// As [`Cluster::take`].
+    pub fn take(&self, config: &ClusterConfig, kind: BreakerKind, priority: RoutingPriority, always: bool) -> bool {
+        let counts = self.counts(priority);
+        counts.take(kind, counts.limit(kind, config.thresholds(priority)), always)
     }
 
     /// Gives back what [`Cluster::take`] took.

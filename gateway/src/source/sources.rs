@@ -40,6 +40,8 @@ pub struct Sources {
     dangling: BTreeSet<Reference>,
     /// Files that were not right at the start, until they are.
     unready: Vec<Finding>,
+    /// What was looked for in files that are right, and was not there, as last told.
+    lacking: Vec<Finding>,
     /// What is right and most likely not meant, as far as it was found at the start.
     warnings: Vec<Finding>,
     summary: Summary,
@@ -63,6 +65,7 @@ impl Sources {
             files: BTreeMap::new(),
             dangling: BTreeSet::new(),
             unready: Vec::new(),
+            lacking: Vec::new(),
             warnings: Vec::new(),
             summary: Summary::default(),
             read_at: SystemTime::now(),
@@ -96,6 +99,12 @@ impl Sources {
     /// What was wrong with files at the start and is not right yet.
     pub fn unready(&self) -> &[Finding] {
         &self.unready
+    }
+
+    /// What is named and not there, though its file is. As in Envoy only what needs it does without: a listener waits for a
+    /// while, a cluster has no endpoints or refuses handshakes.
+    pub fn lacking(&self) -> &[Finding] {
+        &self.lacking
     }
 
     /// What is right and most likely not meant, as far as it was found at the start.
@@ -134,6 +143,7 @@ impl Sources {
         updates.extend(self.read_new(&publisher.references(), publisher, &mut findings));
         self.publish(updates, publisher, &mut findings);
         self.follow_unready(&findings, publisher);
+        findings.extend_from_slice(&self.lacking);
         findings
     }
 
@@ -142,7 +152,7 @@ impl Sources {
         let before = mem::take(&mut self.unready);
         let is_wrong = |file: &Arc<str>| {
             let unusable = self.files.iter().any(|((_, path), names)| names.is_none() && *path == *Path::new(&**file));
-            unusable || publisher.refuses(file) || self.dangling.iter().any(|r| r.path == *Path::new(&**file))
+            unusable || publisher.refuses(file)
         };
         let files: BTreeSet<&Arc<str>> = before.iter().map(|f| &f.file).filter(|file| is_wrong(file)).collect();
         let is_told_anew = |file: &Arc<str>| findings.iter().any(|f| f.file == *file);
@@ -167,7 +177,7 @@ impl Sources {
             updates.extend(self.read_new(&references, publisher, findings));
         }
         let references = publisher.references();
-        self.report_dangling(&references, publisher, findings);
+        self.report_dangling(&references, publisher);
         self.follow(publisher);
     }
 
@@ -253,12 +263,13 @@ impl Sources {
     }
 
     /// A file can be right and still not have what is looked for in it.
-    fn report_dangling(&mut self, references: &[Reference], publisher: &Publisher, findings: &mut Vec<Finding>) {
+    fn report_dangling(&mut self, references: &[Reference], publisher: &Publisher) {
         let leads_nowhere = |r: &&Reference| {
             let names = self.files.get(&(r.kind, r.path.clone())).and_then(Option::as_ref);
             names.is_some_and(|names| !names.contains(&r.name))
         };
         let dangling: BTreeSet<Reference> = references.iter().filter(leads_nowhere).cloned().collect();
+        let mut lacking = Vec::new();
         for reference in dangling.difference(&self.dangling) {
             let mut reason =
                 format!("has no {} named {:?}, which is looked for in it", reference.kind.word(), reference.name);
@@ -268,13 +279,14 @@ impl Sources {
                 reason.extend(place.iter().map(|place| format!(" ({place})")));
             }
             tracing::warn!(file = %reference.path.display(), "{reason}");
-            findings.push(Finding {
+            lacking.push(Finding {
                 file: Arc::from(reference.path.display().to_string()),
                 problem: Problem { path: String::new(), line: None, reason },
                 is_fatal: false,
             });
         }
         self.dangling = dangling;
+        self.lacking = lacking;
     }
 
     fn rejections(&mut self, report: Report, findings: &mut Vec<Finding>) {

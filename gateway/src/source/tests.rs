@@ -115,7 +115,8 @@ fn what_is_looked_for_in_a_file_must_be_in_it() {
     fs::write(folder.path().join("rds.yaml"), routes("other", "*")).unwrap();
     let (mut sources, mut publisher) = (sources(folder.path()), publisher());
     assert_eq!(shown(&sources.load(&mut publisher)), Vec::<String>::new());
-    assert!(shown(sources.unready())[0].contains("has no route configuration named \"r\", which is looked for in it"));
+    assert_eq!(shown(sources.unready()), Vec::<String>::new());
+    assert!(shown(sources.lacking())[0].contains("has no route configuration named \"r\", which is looked for in it"));
 }
 
 #[tokio::test]

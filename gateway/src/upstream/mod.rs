@@ -6,6 +6,7 @@ mod error;
 pub mod h1;
 mod pool;
 mod pools;
+mod waiting;
 pub mod wire;
 
 pub use connection::Connection;

@@ -2,20 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak as RcWeak};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::Wire;
 use super::connect::connect;
 use super::connection::{Connection, End, Slot};
 use super::error::UpstreamError;
 use super::pools::Reaper;
+use super::waiting::{Pending, Queue, Waiting};
 use crate::cluster::{BreakerKind, Cluster, ClusterConfig, ClusterRuntime, Endpoint, RoutingPriority};
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{self, cluster as metric};
@@ -27,7 +26,8 @@ pub(super) struct Pool {
     worker: usize,
     /// Weak: an endpoint that no snapshot and no request holds any more is gone, and its connections go, too.
     endpoint: Weak<Endpoint>,
-    runtime: Arc<ClusterRuntime>,
+    pub(super) runtime: Arc<ClusterRuntime>,
+    priority: RoutingPriority,
     /// The host of its requests, if that decides whom its connections go to.
     host: Option<Box<str>>,
     /// As the latest request found it.
@@ -36,8 +36,10 @@ pub(super) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
     /// Connections, idle or not, and those being made.
     open: Cell<u32>,
-    /// Requests that may not make a connection, for there are too many.
-    waiting: RefCell<VecDeque<oneshot::Sender<Handed>>>,
+    /// Of these, those being made.
+    connecting: Cell<usize>,
+    /// Requests that found no idle connection.
+    pub(super) waiting: Queue,
     reaper: Rc<Reaper>,
     this: RcWeak<Self>,
 }
@@ -48,20 +50,12 @@ struct Idle {
     since: Instant,
 }
 
-/// What a waiting request is given.
-#[derive(Debug)]
-enum Handed {
-    /// A connection that another request has released.
-    Connection(Box<Connection>),
-    /// A connection was closed: look again whether one may be made.
-    Turn,
-}
-
 impl Pool {
     pub(super) fn new(
         worker: usize,
         cluster: &Cluster,
         endpoint: &Arc<Endpoint>,
+        priority: RoutingPriority,
         host: Option<Box<str>>,
         reaper: Rc<Reaper>,
     ) -> Rc<Self> {
@@ -69,11 +63,13 @@ impl Pool {
             worker,
             endpoint: Arc::downgrade(endpoint),
             runtime: Arc::clone(&cluster.runtime),
+            priority,
             host,
             config: RefCell::new(Arc::clone(&cluster.config)),
             idle: RefCell::default(),
             open: Cell::new(0),
-            waiting: RefCell::default(),
+            connecting: Cell::new(0),
+            waiting: Queue::default(),
             reaper,
             this: this.clone(),
         })
@@ -92,6 +88,12 @@ impl Pool {
         loop {
             let newest = self.idle.borrow_mut().pop_back();
             let Some(Idle { mut connection, .. }) = newest else { return Ok(None) };
+            if cluster.config.http.max_connection_duration.is_some()
+                && is_old(&connection, &cluster.config, Instant::now())
+            {
+                self.metrics().inc(metric::UPSTREAM_CX_MAX_DURATION_REACHED);
+                continue;
+            }
             if connection.is_quiet() {
                 return self.attach(connection, cluster, endpoint, priority).map(Some);
             }
@@ -99,7 +101,7 @@ impl Pool {
         }
     }
 
-    /// Makes a connection, or waits for one where no more may be made.
+    /// Waits for a connection: one that is made for it, or one that another request gives back or leaves before.
     pub(super) async fn establish(
         self: Rc<Self>,
         cluster: Arc<Cluster>,
@@ -112,34 +114,36 @@ impl Pool {
             return Err(UpstreamError::Overflow(BreakerKind::Pending));
         };
         metrics.inc(metric::UPSTREAM_RQ_PENDING_TOTAL);
-        let mut full = false;
-        loop {
-            if let Some(slot) = self.open_slot(&cluster, &endpoint, priority) {
-                let connection = self.fill(slot, &cluster, &endpoint).await?;
-                drop(pending);
-                return self.attach(connection, &cluster, &endpoint, priority);
-            }
-            if !std::mem::replace(&mut full, true) {
-                metrics.inc(metric::UPSTREAM_CX_OVERFLOW);
-            }
-            match Waiting::new(&self).handed().await {
-                Some(Handed::Connection(connection)) => {
-                    drop(pending);
-                    return self.attach(connection, &cluster, &endpoint, priority);
-                }
-                Some(Handed::Turn) | None => {}
-            }
+        let waiting = Waiting::new(&self);
+        self.connect_for_waiting();
+        let handed = waiting.handed().await;
+        drop(pending);
+        self.attach(handed?, &cluster, &endpoint, priority)
+    }
+
+    /// Starts as many connections as there are requests that wait, if the limits allow it. As in Envoy a connection is
+    /// not for the request that it was started for: whoever waits first gets whatever is free first.
+    fn connect_for_waiting(&self) {
+        while self.waiting.len() > self.connecting.get() {
+            let (Some(this), Some(endpoint)) = (self.this.upgrade(), self.endpoint.upgrade()) else { return };
+            let Some(slot) = self.open_slot(&endpoint) else {
+                self.metrics().inc(metric::UPSTREAM_CX_OVERFLOW);
+                return;
+            };
+            self.connecting.set(self.connecting.get() + 1);
+            tokio::task::spawn_local(this.connect(slot, endpoint.address));
         }
     }
 
     /// Counts one more connection if the limits allow it. A pool may always have one.
-    fn open_slot(&self, cluster: &Cluster, endpoint: &Endpoint, priority: RoutingPriority) -> Option<Slot> {
-        let first = self.open.get() == 0;
-        let of_endpoint = cluster.config.endpoint_max_connections(priority);
+    fn open_slot(&self, endpoint: &Endpoint) -> Option<Slot> {
+        let (first, priority) = (self.open.get() == 0, self.priority);
+        let config = self.config.borrow();
+        let of_endpoint = config.endpoint_max_connections(priority);
         if !first && endpoint.stats.cx_active.load(Relaxed) >= of_endpoint {
             return None;
         }
-        if !cluster.take(BreakerKind::Connections, priority, first) {
+        if !self.runtime.take(&config, BreakerKind::Connections, priority, first) {
             return None;
         }
         self.open.set(self.open.get() + 1);
@@ -153,36 +157,43 @@ impl Pool {
         Some(Slot { pool: self.this.clone(), priority, opened, requests, end: End::Local, in_use: false })
     }
 
-    async fn fill(
-        &self,
-        mut slot: Slot,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-    ) -> Result<Box<Connection>, UpstreamError> {
-        match connect(&cluster.config, endpoint.address, self.identity(cluster), self.worker).await {
+    /// Makes a connection, whoever may leave meanwhile.
+    async fn connect(self: Rc<Self>, slot: Slot, address: SocketAddr) {
+        let config = Arc::clone(&self.config.borrow());
+        let connected = connect(&config, address, self.identity(&config), self.worker).await;
+        self.connecting.set(self.connecting.get().saturating_sub(1));
+        match connected {
             Ok((io, tls)) => {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
                 let local = io.local_addr().ok();
-                Ok(Box::new(Connection { wire: Wire::new(io, cluster.config.buffer_limit), local, tls, slot }))
-            }
-            Err(error) => {
-                endpoint.stats.cx_connect_fail.fetch_add(1, Relaxed);
-                let metrics = self.metrics();
-                metrics.inc(metric::UPSTREAM_CX_CONNECT_FAIL);
-                metrics.inc(metric::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
-                match error {
-                    UpstreamError::Timeout => metrics.inc(metric::UPSTREAM_CX_CONNECT_TIMEOUT),
-                    _ => slot.end = End::Remote,
+                let connection = Box::new(Connection { wire: Wire::new(io, config.buffer_limit), local, tls, slot });
+                // Not looked at before: an endpoint that closes at once must fail a request, or there was no end to it.
+                if let Some(connection) = self.waiting.hand_over(connection) {
+                    self.lay_by(connection, Instant::now());
                 }
-                Err(error)
             }
+            Err(error) => self.not_connected(slot, &error),
         }
     }
 
+    /// As in Envoy all that wait fail with the one attempt that did.
+    fn not_connected(&self, mut slot: Slot, error: &UpstreamError) {
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.stats.cx_connect_fail.fetch_add(1, Relaxed);
+        }
+        let metrics = self.metrics();
+        metrics.inc(metric::UPSTREAM_CX_CONNECT_FAIL);
+        match error {
+            UpstreamError::Timeout => metrics.inc(metric::UPSTREAM_CX_CONNECT_TIMEOUT),
+            _ => slot.end = End::Remote,
+        }
+        metrics.add(metric::UPSTREAM_RQ_PENDING_FAILURE_EJECT, self.waiting.fail(error));
+    }
+
     /// Whom a connection is to lead to: an address is never sent as a server name.
-    fn identity(&self, cluster: &Cluster) -> ServerIdentity<'_> {
-        let (host, http) = (self.host.as_deref(), &cluster.config.http);
+    fn identity(&self, config: &ClusterConfig) -> ServerIdentity<'_> {
+        let (host, http) = (self.host.as_deref(), &config.http);
         ServerIdentity {
             sni: host.filter(|host| http.auto_sni && host.parse::<IpAddr>().is_err()),
             san: host.filter(|_| http.auto_san_validation),
@@ -217,7 +228,7 @@ impl Pool {
     }
 
     /// Takes a connection back: for a request that waits, or for later.
-    fn keep(&self, mut connection: Box<Connection>, now: Instant) {
+    pub(super) fn keep(&self, mut connection: Box<Connection>, now: Instant) {
         connection.slot.in_use = false;
         // Bytes behind the response were not asked for: they would be taken for the answer to somebody else.
         if !connection.wire.input.is_empty() || connection.wire.queued() > 0 {
@@ -232,29 +243,23 @@ impl Pool {
             self.metrics().inc(metric::UPSTREAM_CX_MAX_DURATION_REACHED);
             return;
         }
-        let idle_timeout = config.http.idle_timeout;
         drop(config);
-        let Some(connection) = self.hand_over(connection) else { return };
-        self.idle.borrow_mut().push_back(Idle { connection, since: now });
-        self.reaper.note_idle(idle_timeout, now);
+        if !self.waiting.is_empty() {
+            if !connection.is_quiet() {
+                // Its end makes place for another.
+                connection.slot.end = End::Remote;
+                return;
+            }
+            let Some(back) = self.waiting.hand_over(connection) else { return };
+            connection = back;
+        }
+        self.lay_by(connection, now);
     }
 
-    /// Gives a connection to the first request that waits; back if none does.
-    fn hand_over(&self, mut connection: Box<Connection>) -> Option<Box<Connection>> {
-        while let Some(waiter) = self.next_waiting() {
-            if !connection.is_quiet() {
-                connection.slot.end = End::Remote;
-                // Its end gives a turn to the next.
-                self.waiting.borrow_mut().push_front(waiter);
-                return None;
-            }
-            match waiter.send(Handed::Connection(connection)) {
-                Ok(()) => return None,
-                Err(Handed::Connection(back)) => connection = back,
-                Err(Handed::Turn) => return None,
-            }
-        }
-        Some(connection)
+    /// Keeps a connection for later.
+    fn lay_by(&self, connection: Box<Connection>, now: Instant) {
+        self.idle.borrow_mut().push_back(Idle { connection, since: now });
+        self.reaper.note_idle(self.config.borrow().http.idle_timeout, now);
     }
 
     /// A connection has ended.
@@ -278,19 +283,7 @@ impl Pool {
         }
         metrics.record(metric::UPSTREAM_CX_LENGTH_MS, milliseconds(slot.opened.elapsed()));
         metrics.record(metric::UPSTREAM_RQ_PER_CX, slot.requests.into());
-        self.give_turn();
-    }
-
-    fn give_turn(&self) {
-        while let Some(waiter) = self.next_waiting() {
-            if waiter.send(Handed::Turn).is_ok() {
-                return;
-            }
-        }
-    }
-
-    fn next_waiting(&self) -> Option<oneshot::Sender<Handed>> {
-        self.waiting.borrow_mut().pop_front()
+        self.connect_for_waiting();
     }
 
     /// Closes what has idled for too long, grew too old, was closed by the endpoint, or leads to an endpoint that is
@@ -333,7 +326,7 @@ impl Pool {
         self.open.get() == 0 && Rc::strong_count(self) == 1
     }
 
-    fn metrics(&self) -> Chunk<'_, names::Cluster> {
+    pub(super) fn metrics(&self) -> Chunk<'_, names::Cluster> {
         self.runtime.metrics().chunk(self.worker)
     }
 }
@@ -433,55 +426,6 @@ impl Drop for Lease {
         if self.connection.is_some() {
             self.count_bytes();
             self.finish();
-        }
-    }
-}
-
-/// A request that waits for a connection, in the counts.
-struct Pending<'a> {
-    pool: &'a Pool,
-    priority: RoutingPriority,
-}
-
-impl<'a> Pending<'a> {
-    fn enter(pool: &'a Pool, cluster: &Cluster, priority: RoutingPriority) -> Option<Self> {
-        cluster.take(BreakerKind::Pending, priority, false).then(|| {
-            pool.metrics().up(metric::UPSTREAM_RQ_PENDING_ACTIVE);
-            Self { pool, priority }
-        })
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.pool.metrics().down(metric::UPSTREAM_RQ_PENDING_ACTIVE);
-        self.pool.runtime.give_back(BreakerKind::Pending, self.priority);
-    }
-}
-
-/// A place in the queue. A request that gives up with its turn already given passes it on.
-struct Waiting<'a> {
-    pool: &'a Pool,
-    handed: oneshot::Receiver<Handed>,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(pool: &'a Pool) -> Self {
-        let (sender, handed) = oneshot::channel();
-        pool.waiting.borrow_mut().push_back(sender);
-        Self { pool, handed }
-    }
-
-    async fn handed(mut self) -> Option<Handed> {
-        (&mut self.handed).await.ok()
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        // A connection, if it was that, closes here, and its end gives the turn.
-        if let Ok(Handed::Turn) = self.handed.try_recv() {
-            self.pool.give_turn();
         }
     }
 }

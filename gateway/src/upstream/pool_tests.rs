@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
 
 use super::*;
 use crate::cluster::{
@@ -84,225 +85,382 @@ async fn closed(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn a_released_connection_is_used_again_and_a_dropped_one_is_closed() {
-    let bench = Bench::new(|_| {}).await;
-    let first = bench.acquire().await.unwrap();
-    let mut server = bench.accept().await;
-    assert!(fresh(&first));
-    let local = first.local.unwrap();
-    assert_eq!(local, server.peer_addr().unwrap());
-    let stats = &first.endpoint().clone().stats;
-    assert_eq!(bench.in_use(BreakerKind::Requests), 1);
-    first.release(Instant::now());
-    assert_eq!((bench.in_use(BreakerKind::Requests), bench.in_use(BreakerKind::Connections)), (0, 1));
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let first = bench.acquire().await.unwrap();
+            let mut server = bench.accept().await;
+            assert!(fresh(&first));
+            let local = first.local.unwrap();
+            assert_eq!(local, server.peer_addr().unwrap());
+            let stats = &first.endpoint().clone().stats;
+            assert_eq!(bench.in_use(BreakerKind::Requests), 1);
+            first.release(Instant::now());
+            assert_eq!((bench.in_use(BreakerKind::Requests), bench.in_use(BreakerKind::Connections)), (0, 1));
 
-    let mut second = bench.acquire().await.unwrap();
-    assert!(!fresh(&second));
-    assert_eq!(second.local.unwrap(), local);
-    second.wire.io_mut().write_all(b"x").await.unwrap();
-    assert_eq!(server.read_u8().await.unwrap(), b'x');
-    drop(second);
-    assert!(closed(&mut server).await);
-    for kind in BreakerKind::ALL {
-        assert_eq!(bench.in_use(kind), 0, "{kind:?}");
-    }
-    assert_eq!(stats.rq_total.load(std::sync::atomic::Ordering::Relaxed), 2);
-    assert_eq!(stats.cx_active.load(std::sync::atomic::Ordering::Relaxed), 0);
-    assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
-    assert_eq!(bench.count(metric::UPSTREAM_RQ_TOTAL), 2);
-    assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ), 1);
-    assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_CX_ACTIVE), 0);
-    assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_RQ_ACTIVE), 0);
+            let mut second = bench.acquire().await.unwrap();
+            assert!(!fresh(&second));
+            assert_eq!(second.local.unwrap(), local);
+            second.wire.io_mut().write_all(b"x").await.unwrap();
+            assert_eq!(server.read_u8().await.unwrap(), b'x');
+            drop(second);
+            assert!(closed(&mut server).await);
+            for kind in BreakerKind::ALL {
+                assert_eq!(bench.in_use(kind), 0, "{kind:?}");
+            }
+            assert_eq!(stats.rq_total.load(std::sync::atomic::Ordering::Relaxed), 2);
+            assert_eq!(stats.cx_active.load(std::sync::atomic::Ordering::Relaxed), 0);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
+            assert_eq!(bench.count(metric::UPSTREAM_RQ_TOTAL), 2);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ), 1);
+            assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_CX_ACTIVE), 0);
+            assert_eq!(bench.cluster.runtime.metrics().gauge(metric::UPSTREAM_RQ_ACTIVE), 0);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn the_newest_idle_connection_is_taken_first() {
-    let bench = Bench::new(|_| {}).await;
-    let (a, b) = (bench.acquire().await.unwrap(), bench.acquire().await.unwrap());
-    let newest = b.local;
-    a.release(Instant::now());
-    b.release(Instant::now());
-    assert_eq!(bench.acquire().await.unwrap().local, newest);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let (a, b) = (bench.acquire().await.unwrap(), bench.acquire().await.unwrap());
+            let newest = b.local;
+            a.release(Instant::now());
+            b.release(Instant::now());
+            assert_eq!(bench.acquire().await.unwrap().local, newest);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_the_endpoint_closed_or_wrote_to_is_not_used() {
-    for unsolicited in [false, true] {
-        let bench = Bench::new(|_| {}).await;
-        let first = bench.acquire().await.unwrap();
-        let mut server = bench.accept().await;
-        if unsolicited {
-            server.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
-        } else {
-            drop(server);
-        }
-        first.wire.io().readable().await.unwrap();
-        first.release(Instant::now());
-        assert!(fresh(&bench.acquire().await.unwrap()), "unsolicited bytes: {unsolicited}");
-        assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), 1);
-    }
+    LocalSet::new()
+        .run_until(async {
+            for unsolicited in [false, true] {
+                let bench = Bench::new(|_| {}).await;
+                let first = bench.acquire().await.unwrap();
+                let mut server = bench.accept().await;
+                if unsolicited {
+                    server.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+                } else {
+                    drop(server);
+                }
+                first.wire.io().readable().await.unwrap();
+                first.release(Instant::now());
+                assert!(fresh(&bench.acquire().await.unwrap()), "unsolicited bytes: {unsolicited}");
+                assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), 1);
+            }
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn leftover_input_closes_the_connection() {
-    let bench = Bench::new(|_| {}).await;
-    let mut lease = bench.acquire().await.unwrap();
-    lease.wire.input.extend_from_slice(b"HTTP/1.1 200 OK");
-    lease.release(Instant::now());
-    assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let mut lease = bench.acquire().await.unwrap();
+            lease.wire.input.extend_from_slice(b"HTTP/1.1 200 OK");
+            lease.release(Instant::now());
+            assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn idle_connections_are_closed_in_time() {
-    let bench = Bench::new(|config| config.http.idle_timeout = Some(Duration::from_millis(20))).await;
-    let lease = bench.acquire().await.unwrap();
-    let mut server = bench.accept().await;
-    lease.release(Instant::now());
-    tokio::select! {
-        () = bench.pools.maintain() => unreachable!("the pools live"),
-        end = closed(&mut server) => assert!(end),
-    }
-    assert_eq!(bench.count(metric::UPSTREAM_CX_IDLE_TIMEOUT), 1);
-    assert!(bench.pools.0.pools.borrow().is_empty(), "an empty pool goes, too");
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| config.http.idle_timeout = Some(Duration::from_millis(20))).await;
+            let lease = bench.acquire().await.unwrap();
+            let mut server = bench.accept().await;
+            lease.release(Instant::now());
+            tokio::select! {
+                () = bench.pools.maintain() => unreachable!("the pools live"),
+                end = closed(&mut server) => assert!(end),
+            }
+            assert_eq!(bench.count(metric::UPSTREAM_CX_IDLE_TIMEOUT), 1);
+            assert!(bench.pools.0.pools.borrow().is_empty(), "an empty pool goes, too");
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn connections_of_a_removed_endpoint_are_closed() {
-    let mut bench = Bench::new(|_| {}).await;
-    let lease = bench.acquire().await.unwrap();
-    let mut server = bench.accept().await;
-    lease.release(Instant::now());
-    bench.cluster = Arc::new(bench.cluster.with_assignment(Assignment::default()));
-    let maintain = bench.pools.maintain();
-    tokio::select! {
-        () = maintain => unreachable!("the pools live"),
-        end = closed(&mut server) => assert!(end),
-    }
-    let maintain = bench.pools.maintain();
-    drop(bench);
-    maintain.await;
+    LocalSet::new()
+        .run_until(async {
+            let mut bench = Bench::new(|_| {}).await;
+            let lease = bench.acquire().await.unwrap();
+            let mut server = bench.accept().await;
+            lease.release(Instant::now());
+            bench.cluster = Arc::new(bench.cluster.with_assignment(Assignment::default()));
+            let maintain = bench.pools.maintain();
+            tokio::select! {
+                () = maintain => unreachable!("the pools live"),
+                end = closed(&mut server) => assert!(end),
+            }
+            let maintain = bench.pools.maintain();
+            drop(bench);
+            maintain.await;
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_connection_carries_so_many_requests() {
-    let bench = Bench::new(|config| config.http.max_requests_per_connection = 2).await;
-    bench.acquire().await.unwrap().release(Instant::now());
-    let second = bench.acquire().await.unwrap();
-    assert!(!fresh(&second));
-    second.release(Instant::now());
-    assert!(fresh(&bench.acquire().await.unwrap()));
-    assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_REQUESTS), 1);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| config.http.max_requests_per_connection = 2).await;
+            bench.acquire().await.unwrap().release(Instant::now());
+            let second = bench.acquire().await.unwrap();
+            assert!(!fresh(&second));
+            second.release(Instant::now());
+            assert!(fresh(&bench.acquire().await.unwrap()));
+            assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_REQUESTS), 1);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_connection_lives_for_so_long() {
-    let bench = Bench::new(|config| {
-        config.http = HttpOptions { max_connection_duration: Some(Duration::from_secs(60)), ..HttpOptions::default() };
-    })
-    .await;
-    let lease = bench.acquire().await.unwrap();
-    lease.release(Instant::now() + Duration::from_secs(61));
-    assert_eq!(bench.in_use(BreakerKind::Connections), 0);
-    assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_DURATION_REACHED), 1);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| {
+                config.http =
+                    HttpOptions { max_connection_duration: Some(Duration::from_secs(60)), ..HttpOptions::default() };
+            })
+            .await;
+            let lease = bench.acquire().await.unwrap();
+            lease.release(Instant::now() + Duration::from_secs(61));
+            assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_DURATION_REACHED), 1);
+
+            // Not a moment longer: whoever comes across one that is too old leaves it.
+            let life = Duration::from_millis(20);
+            let bench = Bench::new(|config| config.http.max_connection_duration = Some(life)).await;
+            let lease = bench.acquire().await.unwrap();
+            let opened = lease.slot.opened;
+            lease.release(opened);
+            while opened.elapsed() < life {
+                tokio::task::yield_now().await;
+            }
+            assert!(fresh(&bench.acquire().await.unwrap()));
+            assert_eq!(bench.count(metric::UPSTREAM_CX_MAX_DURATION_REACHED), 1);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn beyond_the_limit_of_connections_requests_wait_for_one() {
-    let bench = Bench::new(thresholds(|t| t.max_connections = 1)).await;
-    let first = bench.acquire().await.unwrap();
-    let local = first.local;
-    let mut second = std::pin::pin!(bench.acquire());
-    assert!(poll_once(second.as_mut()).await.is_none());
-    assert_eq!(bench.in_use(BreakerKind::Pending), 1);
-    first.release(Instant::now());
-    let second = second.await.unwrap();
-    assert_eq!((fresh(&second), second.local), (false, local));
-    assert_eq!(bench.in_use(BreakerKind::Pending), 0);
-    assert_eq!(bench.count(metric::UPSTREAM_CX_OVERFLOW), 1);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(thresholds(|t| t.max_connections = 1)).await;
+            let first = bench.acquire().await.unwrap();
+            let local = first.local;
+            let mut second = std::pin::pin!(bench.acquire());
+            assert!(poll_once(second.as_mut()).await.is_none());
+            assert_eq!(bench.in_use(BreakerKind::Pending), 1);
+            first.release(Instant::now());
+            let second = second.await.unwrap();
+            assert_eq!((fresh(&second), second.local), (false, local));
+            assert_eq!(bench.in_use(BreakerKind::Pending), 0);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_OVERFLOW), 1);
 
-    // A connection that is closed gives its place to the one that waits, also when the first of them has given up.
-    let mut gives_up = Box::pin(bench.acquire());
-    assert!(poll_once(gives_up.as_mut()).await.is_none());
-    let mut waits = std::pin::pin!(bench.acquire());
-    assert!(poll_once(waits.as_mut()).await.is_none());
-    drop(second);
-    drop(gives_up);
-    assert!(fresh(&waits.await.unwrap()));
+            // A connection that is closed gives its place to the one that waits, also when the first of them has given up.
+            let mut gives_up = Box::pin(bench.acquire());
+            assert!(poll_once(gives_up.as_mut()).await.is_none());
+            let mut waits = std::pin::pin!(bench.acquire());
+            assert!(poll_once(waits.as_mut()).await.is_none());
+            drop(second);
+            drop(gives_up);
+            assert!(fresh(&waits.await.unwrap()));
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn open_breakers_refuse() {
-    let bench = Bench::new(thresholds(|t| t.max_pending = 0)).await;
-    assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Pending));
-    assert_eq!(bench.count(metric::UPSTREAM_RQ_PENDING_OVERFLOW), 1);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(thresholds(|t| t.max_pending = 0)).await;
+            assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Pending));
+            assert_eq!(bench.count(metric::UPSTREAM_RQ_PENDING_OVERFLOW), 1);
 
-    let bench = Bench::new(thresholds(|t| t.max_requests = 1)).await;
-    let first = bench.acquire().await.unwrap();
-    assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Requests));
-    assert_eq!(bench.in_use(BreakerKind::Connections), 2, "the connection is kept");
-    first.release(Instant::now());
-    assert!(!fresh(&bench.acquire().await.unwrap()));
+            let bench = Bench::new(thresholds(|t| t.max_requests = 1)).await;
+            let first = bench.acquire().await.unwrap();
+            assert_eq!(bench.acquire().await.unwrap_err(), UpstreamError::Overflow(BreakerKind::Requests));
+            assert_eq!(bench.in_use(BreakerKind::Connections), 2, "the connection is kept");
+            first.release(Instant::now());
+            assert!(!fresh(&bench.acquire().await.unwrap()));
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn connections_per_endpoint_are_limited() {
-    let bench = Bench::new(|config| config.max_connections_per_endpoint[0] = 1).await;
-    let first = bench.acquire().await.unwrap();
-    let mut second = std::pin::pin!(bench.acquire());
-    assert!(poll_once(second.as_mut()).await.is_none());
-    first.release(Instant::now());
-    assert!(!fresh(&second.await.unwrap()));
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| config.max_connections_per_endpoint[0] = 1).await;
+            let first = bench.acquire().await.unwrap();
+            let mut second = std::pin::pin!(bench.acquire());
+            assert!(poll_once(second.as_mut()).await.is_none());
+            first.release(Instant::now());
+            assert!(!fresh(&second.await.unwrap()));
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_refused_connection_says_so() {
-    let bench = Bench::new(|_| {}).await;
-    let (cluster, pools) = (bench.cluster.clone(), bench.pools.clone());
-    drop(bench.listener);
-    let error = acquire(&pools, &cluster).await.unwrap_err();
-    assert_eq!(error.to_string(), "delayed connect error: Connection refused");
-    assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_FAIL), 1);
-    assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
-    assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let (cluster, pools) = (bench.cluster.clone(), bench.pools.clone());
+            drop(bench.listener);
+            let error = acquire(&pools, &cluster).await.unwrap_err();
+            assert_eq!(error.to_string(), "delayed connect error: Connection refused");
+            assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_FAIL), 1);
+            assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
+            assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
+        })
+        .await;
+}
+
+/// An endpoint that lets nobody in any more: its backlog is full, and the kernel leaves the rest without an answer.
+async fn fill(address: SocketAddr) -> Vec<TcpStream> {
+    let mut fillers = Vec::new();
+    loop {
+        match tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            Ok(filler) => fillers.push(filler.unwrap()),
+            Err(_) => return fillers,
+        }
+        assert!(fillers.len() < 16, "the backlog has an end");
+    }
+}
+
+fn with_short_backlog() -> TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.listen(1).unwrap()
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_answer_times_out() {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let cluster = cluster(listener.local_addr().unwrap(), |c| c.connect_timeout = Duration::from_millis(50));
-    let pools = Pools::new(1);
-    // Nobody accepts: the kernel takes a few, then leaves the rest without an answer.
-    let mut taken = Vec::new();
-    let error = loop {
-        match acquire(&pools, &cluster).await {
-            Ok(lease) => taken.push(lease),
-            Err(error) => break error,
-        }
-        assert!(taken.len() < 16, "the backlog has an end");
-    };
-    assert_eq!(error, UpstreamError::Timeout);
-    assert_eq!(cluster.runtime.metrics().counter(metric::UPSTREAM_CX_CONNECT_TIMEOUT), 1);
+async fn all_that_wait_fail_with_the_attempt_that_does() {
+    LocalSet::new()
+        .run_until(async {
+            let listener = with_short_backlog();
+            let cluster = cluster(listener.local_addr().unwrap(), |c| {
+                c.connect_timeout = Duration::from_millis(50);
+                c.breakers[0].max_connections = 1;
+            });
+            let pools = Pools::new(1);
+            let _fillers = fill(listener.local_addr().unwrap()).await;
+            let (a, b, c) =
+                tokio::join!(acquire(&pools, &cluster), acquire(&pools, &cluster), acquire(&pools, &cluster));
+            for error in [a, b, c] {
+                assert_eq!(error.unwrap_err(), UpstreamError::Timeout);
+            }
+            let metrics = cluster.runtime.metrics();
+            for (counter, count) in [
+                (metric::UPSTREAM_CX_TOTAL, 1),
+                (metric::UPSTREAM_CX_CONNECT_FAIL, 1),
+                (metric::UPSTREAM_CX_CONNECT_TIMEOUT, 1),
+                (metric::UPSTREAM_CX_OVERFLOW, 2),
+                (metric::UPSTREAM_RQ_PENDING_FAILURE_EJECT, 3),
+            ] {
+                assert_eq!(metrics.counter(counter), count);
+            }
+            assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
+            assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_goes_to_who_waits_for_another() {
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench { listener: with_short_backlog(), ..Bench::new(|_| {}).await };
+            let address = bench.listener.local_addr().unwrap();
+            let bench = Bench { cluster: cluster(address, |_| {}), ..bench };
+            let first = bench.acquire().await.unwrap();
+            let local = first.local;
+            let _fillers = fill(address).await;
+            let mut second = std::pin::pin!(bench.acquire());
+            assert!(poll_once(second.as_mut()).await.is_none());
+            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 2, "another is being made");
+            first.release(Instant::now());
+            assert_eq!(second.await.unwrap().local, local);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_request_has_left_serves_the_next() {
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let mut leaves = Box::pin(bench.acquire());
+            assert!(poll_once(leaves.as_mut()).await.is_none());
+            drop(leaves);
+            assert_eq!(bench.in_use(BreakerKind::Pending), 0);
+            assert_eq!(bench.in_use(BreakerKind::Connections), 1, "the attempt goes on");
+            let next = bench.acquire().await.unwrap();
+            drop(next);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
+
+            // Given to a request that leaves before it takes it.
+            let first = bench.acquire().await.unwrap();
+            let local = first.local;
+            let mut leaves = Box::pin(bench.acquire());
+            assert!(poll_once(leaves.as_mut()).await.is_none());
+            first.release(Instant::now());
+            drop(leaves);
+            assert_eq!(bench.acquire().await.unwrap().local, local);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_closes_at_once_fails_the_request() {
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|_| {}).await;
+            let (mut lease, server) = tokio::join!(async { bench.acquire().await.unwrap() }, bench.accept());
+            drop(server);
+            assert_eq!(lease.wire.io_mut().read(&mut [0; 1]).await.unwrap(), 0);
+            drop(lease);
+            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn sockets_have_their_options() {
-    let keepalive =
-        TcpKeepalive { probes: Some(3), time: Some(Duration::from_secs(7)), interval: Some(Duration::from_secs(2)) };
-    let source = "127.0.0.2:0".parse().unwrap();
-    let bench = Bench::new(|config| {
-        config.socket = SocketOptions { source: Some(source), keepalive: Some(keepalive) };
-    })
-    .await;
-    let lease = bench.acquire().await.unwrap();
-    let tcp = lease.wire.io().tcp();
-    assert!(tcp.nodelay().unwrap());
-    let socket = socket2::SockRef::from(tcp);
-    assert!(socket.keepalive().unwrap());
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
-    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-    assert_eq!(lease.local.unwrap().ip(), source.ip());
+    LocalSet::new()
+        .run_until(async {
+            let keepalive = TcpKeepalive {
+                probes: Some(3),
+                time: Some(Duration::from_secs(7)),
+                interval: Some(Duration::from_secs(2)),
+            };
+            let source = "127.0.0.2:0".parse().unwrap();
+            let bench = Bench::new(|config| {
+                config.socket = SocketOptions { source: Some(source), keepalive: Some(keepalive) };
+            })
+            .await;
+            let lease = bench.acquire().await.unwrap();
+            let tcp = lease.wire.io().tcp();
+            assert!(tcp.nodelay().unwrap());
+            let socket = socket2::SockRef::from(tcp);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            assert_eq!(lease.local.unwrap().ip(), source.ip());
+        })
+        .await;
 }
 
 fn upstream_tls() -> Arc<UpstreamTls> {
@@ -332,51 +490,59 @@ fn acceptor() -> tokio_rustls::TlsAcceptor {
 
 #[tokio::test]
 async fn a_server_name_of_the_request_has_connections_of_its_own() {
-    let bench = Bench::new(|config| {
-        config.tls = Some(upstream_tls());
-        config.http.auto_sni = true;
-    })
-    .await;
-    let acceptor = acceptor();
-    let connect = async |host: &[u8]| {
-        let endpoint = &bench.cluster.endpoints.hosts()[0].endpoint;
-        let wanted = Acquire { cluster: &bench.cluster, endpoint, priority: DEFAULT, host };
-        take(&bench.pools, wanted).await.unwrap()
-    };
-    let serve = async || {
-        let stream = acceptor.accept(bench.accept().await).await.unwrap();
-        let name = stream.get_ref().1.server_name().map(str::to_owned);
-        (stream, name)
-    };
-    let mut kept = Vec::new();
-    for (host, sni) in [("a.test:443", "a.test"), ("B.test", "b.test"), ("127.0.0.1", "configured.test")] {
-        let (lease, (stream, name)) = tokio::join!(connect(host.as_bytes()), serve());
-        assert!(fresh(&lease) && lease.tls.is_some());
-        assert_eq!(name.as_deref(), Some(sni));
-        lease.release(Instant::now());
-        kept.push(stream);
-    }
-    for host in ["a.test", "b.test:8443", "[::1]"] {
-        let lease = connect(host.as_bytes()).await;
-        assert!(!fresh(&lease), "{host}");
-        lease.release(Instant::now());
-    }
-    assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 3);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| {
+                config.tls = Some(upstream_tls());
+                config.http.auto_sni = true;
+            })
+            .await;
+            let acceptor = acceptor();
+            let connect = async |host: &[u8]| {
+                let endpoint = &bench.cluster.endpoints.hosts()[0].endpoint;
+                let wanted = Acquire { cluster: &bench.cluster, endpoint, priority: DEFAULT, host };
+                take(&bench.pools, wanted).await.unwrap()
+            };
+            let serve = async || {
+                let stream = acceptor.accept(bench.accept().await).await.unwrap();
+                let name = stream.get_ref().1.server_name().map(str::to_owned);
+                (stream, name)
+            };
+            let mut kept = Vec::new();
+            for (host, sni) in [("a.test:443", "a.test"), ("B.test", "b.test"), ("127.0.0.1", "configured.test")] {
+                let (lease, (stream, name)) = tokio::join!(connect(host.as_bytes()), serve());
+                assert!(fresh(&lease) && lease.tls.is_some());
+                assert_eq!(name.as_deref(), Some(sni));
+                lease.release(Instant::now());
+                kept.push(stream);
+            }
+            for host in ["a.test", "b.test:8443", "[::1]"] {
+                let lease = connect(host.as_bytes()).await;
+                assert!(!fresh(&lease), "{host}");
+                lease.release(Instant::now());
+            }
+            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 3);
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_speak_tls_says_so() {
-    let bench = Bench::new(|config| config.tls = Some(upstream_tls())).await;
-    let serve = async {
-        let mut stream = bench.accept().await;
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        stream
-    };
-    let (error, _stream) = tokio::join!(bench.acquire(), serve);
-    let error = error.unwrap_err();
-    assert!(matches!(error, UpstreamError::Tls { .. }), "{error:?}");
-    assert!(error.to_string().starts_with("TLS_error:|"), "{error:?}");
-    assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+    LocalSet::new()
+        .run_until(async {
+            let bench = Bench::new(|config| config.tls = Some(upstream_tls())).await;
+            let serve = async {
+                let mut stream = bench.accept().await;
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+                stream
+            };
+            let (error, _stream) = tokio::join!(bench.acquire(), serve);
+            let error = error.unwrap_err();
+            assert!(matches!(error, UpstreamError::Tls { .. }), "{error:?}");
+            assert!(error.to_string().starts_with("TLS_error:|"), "{error:?}");
+            assert_eq!(bench.in_use(BreakerKind::Connections), 0);
+        })
+        .await;
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Pools {
         self.pool_for(&wanted).checkout(wanted.cluster, wanted.endpoint, wanted.priority)
     }
 
-    /// A new connection for one request, or one that another request gives back in the meantime.
+    /// A new connection for one request, or one that another request gives back in the meantime. To be called within a
+    /// `LocalSet`: what is being made goes on without the request.
     pub fn establish(&self, wanted: Acquire<'_>) -> impl Future<Output = Result<Lease, UpstreamError>> + use<> {
         let pool = self.pool_for(&wanted);
         pool.establish(Arc::clone(wanted.cluster), Arc::clone(wanted.endpoint), wanted.priority)
@@ -101,7 +102,7 @@ impl Pools {
     fn pool(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
         let mut pools = self.0.pools.borrow_mut();
         let pool = pools.entry(wanted.key()).or_insert_with(|| {
-            Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, None, Rc::clone(&self.0.reaper))
+            Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, wanted.priority, None, Rc::clone(&self.0.reaper))
         });
         Rc::clone(pool)
     }
@@ -113,7 +114,8 @@ impl Pools {
             return Rc::clone(pool);
         }
         let reaper = Rc::clone(&self.0.reaper);
-        let pool = Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, Some(name.into()), reaper);
+        let (cluster, priority) = (wanted.cluster, wanted.priority);
+        let pool = Pool::new(self.0.worker, cluster, wanted.endpoint, priority, Some(name.into()), reaper);
         pools.insert(name.into(), Rc::clone(&pool));
         // Names are the clients' choice: those whose connection failed must not pile up until something idles.
         self.0.reaper.wake_by(Instant::now() + Reaper::PERIOD);
