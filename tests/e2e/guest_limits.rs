@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use weir_tests::{Bootstrap, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, typed};
+use weir_tests::{Bootstrap, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, get, typed};
 
 /// A guest that has one callback, in WebAssembly's text form; `:method` lies at 100, `metadata` at 120.
 fn guest(folder: &Path, callback: &str) -> Value {
@@ -62,7 +62,7 @@ async fn an_answer_of_a_guest_has_a_limit() {
     ] {
         let hcm = filter(guest(folder.path(), &replying(bytes)), limits);
         let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
-        let answer = weir_tests::get(gateway.address(), "/").await.unwrap();
+        let answer = get(gateway.address(), "/").await.unwrap();
         assert_eq!(answer.status, status, "{bytes}");
         assert_eq!(answer.body.len(), if status == 200 { bytes } else { 0 });
         let counted = gateway.stat("wasm.guest.local_reply_limit_exceeded").await;
@@ -102,7 +102,7 @@ async fn filter_state_of_guests_has_a_limit() {
     let hcm = filter(guest(folder.path(), &on_request(set)), json!({"WEIR_FILTER_STATE_LIMIT": "1000"}));
     let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
 
-    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
 
     assert_eq!(gateway.stat("wasm.guest.filter_state_limit_exceeded").await, Some(1));
 }
@@ -122,7 +122,7 @@ async fn fields_that_a_guest_writes_have_a_limit() {
     {
         let hcm = filter(guest(folder.path(), &response(add)), limits);
         let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
-        let answer = weir_tests::get(gateway.address(), "/").await.unwrap();
+        let answer = get(gateway.address(), "/").await.unwrap();
         assert_eq!(answer.status, 200);
         let written = ["metadata", "meta"].iter().filter(|name| answer.header(name).is_some()).count();
         assert_eq!(written, 2 - exceeded);
@@ -143,7 +143,7 @@ async fn the_table_of_a_guest_has_a_limit() {
     for (limit, status) in [("1000", 200), ("999", 503)] {
         let hcm = filter(guest(folder.path(), &grow), json!({"WEIR_TABLE_LIMIT": limit}));
         let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
-        assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, status, "{limit}");
+        assert_eq!(get(gateway.address(), "/").await.unwrap().status, status, "{limit}");
         let counted = gateway.stat("wasm.guest.table_limit_reached").await;
         assert_eq!(counted, Some(u64::from(status == 503)), "{limit}");
     }
@@ -169,7 +169,7 @@ async fn fields_that_a_guest_takes_away_again_cost_nothing() {
     let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
     let before = gateway.memory_kb("VmHWM");
 
-    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
 
     assert_eq!(gateway.stat("wasm.guest.fields_limit_exceeded").await, Some(0));
     let more = gateway.memory_kb("VmHWM") - before;
@@ -258,7 +258,7 @@ async fn a_message_is_cut_as_it_is_written() {
     let hcm = filter(guest(folder.path(), &logging), json!({"WEIR_LOG_MESSAGE_LIMIT": "1000"}));
     let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
 
-    assert_eq!(weir_tests::get(gateway.address(), "/").await.unwrap().status, 200);
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
 
     gateway.prints("\\u{0}...").await;
     assert_eq!(gateway.stat("wasm.guest.log_messages_cut").await, Some(1));
@@ -297,4 +297,18 @@ async fn a_body_of_single_bytes_costs_little_more_than_its_bytes() {
         // A piece of its own for each byte would be 33 MB.
         assert!(more < 12_000, "{more} kB for 0.8 MB");
     }
+}
+
+#[tokio::test]
+async fn the_process_has_so_many_instances() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hcm = filter(guest(folder.path(), &on_request("i32.const 0")), json!({})).wasm("header_tag", "{}");
+    let launch = Launch::new(Kind::Weir, Bootstrap::serving(hcm, upstream.address));
+    let gateway = launch.variable("WEIR_WASM_INSTANCES", "1").start().await;
+
+    // The guest has the only one, and nothing is left for the other plugin.
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 503);
+    assert!(gateway.stat("wasm.header_tag.instances_failed").await >= Some(1));
+    assert_eq!(upstream.seen().len(), 0);
 }

@@ -27,9 +27,10 @@ impl Default for EngineSettings {
 }
 
 impl EngineSettings {
-    /// The defaults, with the allocation that the environment asks for: `WEIR_WASM_ALLOCATION=on-demand` is for tools such
-    /// as valgrind, which cannot stand the addresses that a pool reserves.
+    /// The defaults, with what the environment asks for: `WEIR_WASM_INSTANCES` is the size of the pool (1 to 100,000), and
+    /// `WEIR_WASM_ALLOCATION=on-demand` is for tools such as valgrind, which cannot stand the addresses that a pool reserves.
     pub fn from_environment() -> Self {
+        let defaults = Self::default();
         let allocation = match std::env::var("WEIR_WASM_ALLOCATION").as_deref() {
             Ok("on-demand") => Allocation::OnDemand,
             Ok("pooling") | Err(_) => Allocation::Pooling,
@@ -41,7 +42,18 @@ impl EngineSettings {
                 Allocation::Pooling
             }
         };
-        Self { allocation, ..Self::default() }
+        let instances = match std::env::var("WEIR_WASM_INSTANCES") {
+            Err(_) => defaults.instances,
+            Ok(value) => value.parse().ok().filter(|count| (1..=100_000).contains(count)).unwrap_or_else(|| {
+                tracing::warn!(
+                    value,
+                    "WEIR_WASM_INSTANCES is no number from 1 to 100000: using {}",
+                    defaults.instances
+                );
+                defaults.instances
+            }),
+        };
+        Self { allocation, instances, ..defaults }
     }
 }
 
