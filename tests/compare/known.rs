@@ -186,6 +186,12 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         "answer, log",
         "an empty x-forwarded-proto says nothing, where Envoy finds no route with it",
     ),
+    (
+        "too_large::whoever_says_so",
+        "HTTP/2 with a body beyond the limit",
+        r#"status = 413, body = "Payload Too Large", answer, upstream = -, log"#,
+        "a limit holds for every body; Envoy lets one through whose frame is its last one, too",
+    ),
     ("paths::escaped_slashes_refused", "/a%2Fb", "log path", PATH_AS_IT_CAME),
     ("paths::escaped_slashes_refused", "/a%2fb/../c", "log path", PATH_AS_IT_CAME),
     ("paths::escaped_slashes_refused", "/a%5Cb", "log path", PATH_AS_IT_CAME),

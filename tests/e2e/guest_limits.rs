@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use weir_tests::{Bootstrap, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, get, typed};
 
-/// A guest that has one callback, in WebAssembly's text form; `:method` lies at 100, `metadata` at 120.
+/// A guest that has one callback, in WebAssembly's text form; `metadata` lies at 120, `request_payload_too_large` at 140.
 fn guest(folder: &Path, callback: &str) -> Value {
     let text = format!(
         r#"(module
@@ -20,6 +20,7 @@ fn guest(folder: &Path, callback: &str) -> Value {
             (table $table 1 funcref)
             (memory (export "memory") 1600 1600)
             (data (i32.const 120) "metadata")
+            (data (i32.const 140) "request_payload_too_large")
             (func (export "proxy_abi_version_0_2_1"))
             (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 4096)
             (func (export "proxy_on_context_create") (param i32 i32))
@@ -69,6 +70,27 @@ async fn an_answer_of_a_guest_has_a_limit() {
         assert_eq!(counted, Some(u64::from(status == 500)), "{bytes}");
     }
     assert_eq!(upstream.seen().len(), 0);
+}
+
+/// A guest may say of its answer what it likes: what is counted, and what becomes of the connection, does not hang on it.
+#[tokio::test]
+async fn an_answer_that_only_speaks_of_a_limit_counts_as_none() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let claim = "(drop (call $reply (i32.const 413) (i32.const 140) (i32.const 25) (i32.const 0) (i32.const 0)
+                                    (i32.const 0) (i32.const 0) (i32.const -1))) i32.const 1";
+    let hcm = filter(guest(folder.path(), &on_request(claim)), json!({}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let mut client = Client::connect(gateway.address()).await;
+
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 413);
+    }
+
+    assert_eq!(gateway.stat("http.test.downstream_rq_4xx").await, Some(2));
+    assert_eq!(gateway.stat("http.test.downstream_rq_too_large").await.unwrap_or(0), 0);
+    assert_eq!(gateway.stat("weir.body_limit_exceeded").await.unwrap_or(0), 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub struct BufferFilter {
 }
 
 impl BufferFilter {
-    /// Requests with more body than `max_request_bytes` are answered by 413.
+    /// Requests with more body than `max_request_bytes` are refused ([`super::Failure::BodyTooLarge`]).
     pub fn new(max_request_bytes: u32) -> Self {
         Self { max_request_bytes, active: false }
     }

@@ -4,6 +4,7 @@
 //! wants done at another time it asks of the stream ([`Stream::request_effect`]), and the driver does it when no
 //! callback is running.
 
+pub mod answer;
 pub mod buffer;
 pub mod chain;
 pub mod header_mutation;
@@ -11,8 +12,9 @@ pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use answer::{Answer, Failure, LocalReply};
 pub use chain::{Chain, Direction, Out};
-pub use stream::{Effect, FilterId, LocalReply, Stream, StreamState};
+pub use stream::{Effect, FilterId, Stream, StreamState};
 
 /// How to go on after headers (Envoy's `FilterHeadersStatus`).
 #[derive(Debug)]
@@ -21,12 +23,12 @@ pub enum HeadersAction {
     Continue,
     /// Hold the headers; this filter still gets the body, and the headers go on when it continues from there.
     StopIteration,
-    /// Hold everything here, keep the body up to the buffer limit (beyond it: 413, or 500 for a response).
+    /// Hold everything here, keep the body up to the buffer limit (beyond it: [`Failure::BodyTooLarge`]).
     StopAllAndBuffer,
     /// Hold everything here, and stop reading the body at the buffer limit.
     StopAllAndWatermark,
     /// Answer now.
-    Respond(Box<LocalReply>),
+    Respond(Answer),
 }
 
 /// How to go on after a piece of body (Envoy's `FilterDataStatus`).
@@ -34,14 +36,14 @@ pub enum HeadersAction {
 pub enum DataAction {
     /// To the next filter, with all that is in the stream's body.
     Continue,
-    /// Hold the body here up to the buffer limit (beyond it: 413, or 500 for a response).
+    /// Hold the body here up to the buffer limit (beyond it: [`Failure::BodyTooLarge`]).
     StopAndBuffer,
     /// Hold the body here, and stop reading at the buffer limit.
     StopAndWatermark,
     /// Go no further; the filter has taken what it wants of the new piece, which is dropped. What was held stays.
     StopNoBuffer,
     /// Answer now.
-    Respond(Box<LocalReply>),
+    Respond(Answer),
 }
 
 /// How to go on after trailers (Envoy's `FilterTrailersStatus`).
@@ -52,7 +54,7 @@ pub enum TrailersAction {
     /// Hold the trailers here.
     Stop,
     /// Answer now.
-    Respond(Box<LocalReply>),
+    Respond(Answer),
 }
 
 /// Which events a filter wants; the others pass it at no cost.

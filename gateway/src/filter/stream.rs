@@ -4,10 +4,9 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::task::Waker;
 
-use bytes::Bytes;
-
+use super::Answer;
 use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead};
-use crate::telemetry::{Details, StreamInfo};
+use crate::telemetry::StreamInfo;
 
 /// A stream, shared by the request's driver, its filters and (by context id) the guests of the worker.
 ///
@@ -109,29 +108,7 @@ pub enum Effect {
     /// Go on with the response behind this filter.
     ResumeResponse,
     /// Answer by itself.
-    Respond(LocalReply),
+    Respond(Answer),
     /// Reset the stream without an answer.
     Reset,
-}
-
-/// An answer that the gateway gives by itself.
-#[derive(Clone, Debug)]
-pub struct LocalReply {
-    /// 200 to 599.
-    pub status: u16,
-    /// Further fields; content-length and, with a body, content-type are added when absent.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Bytes,
-    /// Why (`%RESPONSE_CODE_DETAILS%`).
-    pub details: Details,
-    /// gRPC status for gRPC requests; chosen from `status` if absent.
-    pub grpc_status: Option<u32>,
-}
-
-impl LocalReply {
-    /// An answer without further fields.
-    pub fn new(status: u16, body: impl Into<Bytes>, details: impl Into<Details>) -> Self {
-        Self { status, headers: HeaderMap::new(), body: body.into(), details: details.into(), grpc_status: None }
-    }
 }

@@ -3,7 +3,7 @@
 use foldhash::HashMap;
 use weir_wasm::ContextId;
 
-use crate::filter::{Effect, FilterId, LocalReply, Stream};
+use crate::filter::{Answer, Effect, FilterId, Stream};
 
 /// One stream inside an instance.
 pub(super) struct Context {
@@ -11,7 +11,7 @@ pub(super) struct Context {
     pub(super) filter: FilterId,
     pub(super) phase: Phase,
     /// The first answer that the guest gave by itself.
-    pub(super) reply: Option<Box<LocalReply>>,
+    pub(super) answer: Option<Answer>,
     pub(super) resume_request: bool,
     pub(super) resume_response: bool,
     pub(super) reset: bool,
@@ -29,7 +29,7 @@ impl Context {
             stream,
             filter,
             phase: Phase::Idle,
-            reply: None,
+            answer: None,
             resume_request: false,
             resume_response: false,
             reset: false,
@@ -41,8 +41,8 @@ impl Context {
 
     /// Asks the stream's driver for what was noted outside of its own callbacks.
     pub(super) fn hand_over(&mut self) {
-        if let Some(reply) = self.reply.take() {
-            self.stream.request_effect(self.filter, Effect::Respond(*reply));
+        if let Some(answer) = self.answer.take() {
+            self.stream.request_effect(self.filter, Effect::Respond(answer));
         }
         self.hand_over_course();
     }

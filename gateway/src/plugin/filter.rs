@@ -12,15 +12,15 @@ use super::fields::Fields;
 use super::host::{Bridge, ROOT};
 use super::worker::{Running, Slot};
 use crate::filter::{
-    DataAction, FilterId, HeadersAction, HttpFilter, LocalReply, Stream, StreamState, TrailersAction, Wants,
+    Answer, DataAction, Failure, FilterId, HeadersAction, HttpFilter, Stream, StreamState, TrailersAction, Wants,
 };
 use crate::http::HeaderMap;
 
 /// A plugin on one stream.
 ///
 /// The guest learns of the stream with the request's headers. After the guest has answered by itself it hears no more of
-/// the request, but of the response that it made. After it has trapped the failure policy holds: 503 with
-/// `wasm_fail_stream`, or as if the filter were not there.
+/// the request, but of the response that it made. After it has trapped the failure policy holds:
+/// [`Failure::GuestFailed`], or as if the filter were not there.
 pub struct WasmFilter {
     slot: Rc<Slot>,
     running: Option<Rc<Running>>,
@@ -41,7 +41,7 @@ enum State {
 /// What the callbacks have in common: how a failure, an answer and "go on" look.
 trait Action: Sized {
     fn go_on() -> Self;
-    fn respond(reply: Box<LocalReply>) -> Self;
+    fn respond(answer: Answer) -> Self;
     fn pauses(&self) -> bool;
 }
 
@@ -95,9 +95,9 @@ impl WasmFilter {
         contexts.hand_over_others(id);
         if let Some(context) = contexts.get_mut(id) {
             context.phase = Phase::Idle;
-            if let Some(reply) = context.reply.take() {
+            if let Some(answer) = context.answer.take() {
                 // Whatever the guest returned.
-                action = A::respond(reply);
+                action = A::respond(answer);
             }
             context.paused = action.pauses();
             context.hand_over_course();
@@ -138,7 +138,7 @@ impl WasmFilter {
         }
         self.slot.count_failed_stream();
         match self.slot.policy() {
-            FailurePolicy::Closed => A::respond(failure_reply()),
+            FailurePolicy::Closed => A::respond(Answer::Failure(Failure::GuestFailed)),
             FailurePolicy::Open => A::go_on(),
         }
     }
@@ -273,8 +273,8 @@ impl Action for HeadersAction {
     fn go_on() -> Self {
         Self::Continue
     }
-    fn respond(reply: Box<LocalReply>) -> Self {
-        Self::Respond(reply)
+    fn respond(answer: Answer) -> Self {
+        Self::Respond(answer)
     }
     fn pauses(&self) -> bool {
         !matches!(self, Self::Continue | Self::Respond(_))
@@ -285,8 +285,8 @@ impl Action for DataAction {
     fn go_on() -> Self {
         Self::Continue
     }
-    fn respond(reply: Box<LocalReply>) -> Self {
-        Self::Respond(reply)
+    fn respond(answer: Answer) -> Self {
+        Self::Respond(answer)
     }
     fn pauses(&self) -> bool {
         !matches!(self, Self::Continue | Self::Respond(_))
@@ -297,8 +297,8 @@ impl Action for TrailersAction {
     fn go_on() -> Self {
         Self::Continue
     }
-    fn respond(reply: Box<LocalReply>) -> Self {
-        Self::Respond(reply)
+    fn respond(answer: Answer) -> Self {
+        Self::Respond(answer)
     }
     fn pauses(&self) -> bool {
         matches!(self, Self::Stop)
@@ -331,11 +331,6 @@ fn trailers_action(action: wasm::TrailersAction) -> TrailersAction {
         wasm::TrailersAction::Continue => TrailersAction::Continue,
         wasm::TrailersAction::Stop => TrailersAction::Stop,
     }
-}
-
-/// Envoy's answer for a failed guest.
-pub(super) fn failure_reply() -> Box<LocalReply> {
-    Box::new(LocalReply::new(503, "", "wasm_fail_stream"))
 }
 
 fn count(state: &mut StreamState, map: MapType) -> u32 {

@@ -17,7 +17,7 @@ use super::context::{Context, Contexts, Phase};
 use super::fields::{Fields, reply_headers};
 use super::load::Identity;
 use super::properties;
-use crate::filter::{LocalReply, StreamState};
+use crate::filter::{Answer, Failure, LocalReply, StreamState};
 use crate::http::{BodyBuf, HeaderMap};
 use crate::telemetry::metrics::{
     Scope,
@@ -105,8 +105,8 @@ impl Bridge {
         allowed
     }
 
-    /// The answer of a guest, or 500 if it asks for something that cannot be sent.
-    fn reply(&mut self, response: &LocalResponse<'_>, headers: HeaderMap) -> LocalReply {
+    /// The answer of a guest, unless it asks for something that cannot be sent.
+    fn answer(&mut self, response: &LocalResponse<'_>, headers: HeaderMap) -> Answer {
         let limit = self.identity.limits.local_reply_bytes;
         let bytes = response.body.len();
         if bytes > limit {
@@ -119,23 +119,25 @@ impl Bridge {
                     "the plugin answered with a body beyond its limit (WEIR_LOCAL_REPLY_LIMIT); 500 is sent"
                 );
             }
-            return LocalReply::new(500, "", "wasm_local_reply_too_large");
+            return Answer::Failure(Failure::ReplyTooLarge);
         }
-        let status = u16::try_from(response.status).ok().filter(|status| (200..=599).contains(status));
-        if status.is_none() && self.may_log() {
-            tracing::warn!(
-                plugin = self.identity.name,
-                status = response.status,
-                "the plugin answered with a status that is none; 500 is sent"
-            );
-        }
-        LocalReply {
-            status: status.unwrap_or(500),
+        let Some(status) = u16::try_from(response.status).ok().filter(|status| (200..=599).contains(status)) else {
+            if self.may_log() {
+                tracing::warn!(
+                    plugin = self.identity.name,
+                    status = response.status,
+                    "the plugin answered with a status that is none; 500 is sent"
+                );
+            }
+            return Answer::Failure(Failure::ReplyWithoutStatus);
+        };
+        Answer::from(LocalReply {
+            status,
             headers,
             body: Bytes::copy_from_slice(response.body),
             details: details(response.details).into(),
             grpc_status: response.grpc_status,
-        }
+        })
     }
 }
 
@@ -244,9 +246,9 @@ impl Host for Bridge {
         chunk.add(wasm::CALLS_REFUSED, headers.refused as u64);
         chunk.add(wasm::FIELDS_LIMIT_EXCEEDED, headers.exceeded.into());
         // Only the first answer of a stream counts, and is worth a line.
-        if self.context(id)?.reply.is_none() {
-            let reply = self.reply(&response, headers.map);
-            self.context(id)?.reply = Some(Box::new(reply));
+        if self.context(id)?.answer.is_none() {
+            let answer = self.answer(&response, headers.map);
+            self.context(id)?.answer = Some(answer);
         }
         self.contexts.touch(id);
         Ok(())

@@ -10,7 +10,7 @@ use weir_wasm::{Allocation, EngineSettings};
 
 use super::*;
 use crate::filter::testing::{stream, text};
-use crate::filter::{Chain, Direction, FilterId, Out, Stream};
+use crate::filter::{Answer, Chain, Direction, FilterId, Out, Stream};
 use crate::http::ResponseHead;
 use crate::telemetry::metrics::{
     Registry,
@@ -135,8 +135,11 @@ impl Run {
                 Out::Data(Direction::Response, body, end) => format!("d({}){}", text(&body), dot(end)),
                 Out::Trailers(Direction::Request) => "T".into(),
                 Out::Trailers(Direction::Response) => "t".into(),
-                Out::Respond(reply) => format!("{} {} {}", reply.status, text(&reply.body.into()), reply.details),
-                Out::RespondDirect(reply) => format!("direct {} {}", reply.status, reply.details),
+                Out::Respond(Answer::Reply(reply)) => {
+                    format!("{} {} {}", reply.status, text(&reply.body.into()), reply.details)
+                }
+                Out::Respond(Answer::Failure(failure)) => format!("{failure:?}"),
+                Out::RespondDirect(answer) => format!("direct {answer:?}"),
                 Out::Reset => "reset".into(),
             });
         }
@@ -152,7 +155,7 @@ impl Run {
     }
 }
 
-const FAILED: &str = "503  wasm_fail_stream";
+const FAILED: &str = "GuestFailed";
 
 #[test]
 fn headers_are_changed_both_ways() {

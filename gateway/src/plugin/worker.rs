@@ -10,10 +10,10 @@ use weir_wasm::{Exports, Instance, Trap, TrapKind};
 
 use super::breaker::{Breaker, Permit};
 use super::config::FailurePolicy;
-use super::filter::{WasmFilter, failure_reply};
+use super::filter::WasmFilter;
 use super::host::{Bridge, ROOT};
 use super::load::{Core, Plugin, count_start};
-use crate::filter::{Effect, FilterId};
+use crate::filter::{Answer, Effect, Failure, FilterId};
 use crate::telemetry::metrics::{
     Scope,
     names::{Wasm, wasm},
@@ -207,7 +207,9 @@ impl Slot {
                 self.count_failed_stream();
                 let (stream, filter) = (&context.stream, context.filter);
                 match self.policy() {
-                    FailurePolicy::Closed => stream.request_effect(filter, Effect::Respond(*failure_reply())),
+                    FailurePolicy::Closed => {
+                        stream.request_effect(filter, Effect::Respond(Answer::Failure(Failure::GuestFailed)));
+                    }
                     FailurePolicy::Open => {
                         stream.request_effect(filter, Effect::ResumeRequest);
                         stream.request_effect(filter, Effect::ResumeResponse);

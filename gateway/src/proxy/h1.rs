@@ -55,7 +55,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
                 break;
             }
             Err(cause) => {
-                let (head, body) = request::answer_malformed(&cx, &serving, Version::Http11, &cause);
+                let (head, body) = request::answer_malformed(&cx, &serving, Version::Http11, cause);
                 response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
                 wire.push(body);
                 linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;

@@ -136,7 +136,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
             }
             // Nothing else can come until the head is whole, and the stream that it begins cannot be answered before.
             Next::Overdue(cause) => {
-                answer_malformed(&cx, &cx.serving(), Version::Http2, &cause);
+                answer_malformed(&cx, &cx.serving(), Version::Http2, cause);
                 connection.graceful_shutdown();
                 closing = due(Instant::now(), Some(LAST_CALL));
             }

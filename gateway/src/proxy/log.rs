@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{ConnectionContext, Serving};
+use super::error::NO_FILTER_CHAIN;
 use super::worker::Worker;
 use crate::filter::Stream;
 use crate::http::Version;
 use crate::snapshot::listener::Listener;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::format::{AccessLogType, FormatCx};
-use crate::telemetry::{ConnectionInfo, ResponseFlags, StreamInfo};
+use crate::telemetry::{ConnectionInfo, StreamInfo};
 
 /// A stream that had a request's head.
 pub(super) fn request(cx: &ConnectionContext, serving: &Serving, stream: &Stream) {
@@ -55,8 +56,9 @@ pub(super) fn no_chain(worker: &Worker, listener: &Listener, remote: SocketAddr,
         accepted,
     };
     let mut info = StreamInfo::new(Rc::new(connection), Version::Http11);
-    info.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
-    info.details = Some("filter_chain_not_found".into());
+    let (flags, details) = NO_FILTER_CHAIN;
+    info.flags.insert(flags);
+    info.details = Some(details);
     info.end = Some(Instant::now());
     write(worker, &listener.access_logs, &FormatCx::new(&info));
 }

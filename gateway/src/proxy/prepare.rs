@@ -4,21 +4,20 @@ use super::connection::ConnectionContext;
 use super::error::Cause;
 use super::forwarded;
 use super::request::Incoming;
-use crate::filter::LocalReply;
 use crate::http::path::{CanonicalPath, canonical_path};
 use crate::http::{RequestHead, Version};
 use crate::snapshot::connection_manager::{ConnectionManager, HostRules, Underscores};
+use crate::telemetry::StreamInfo;
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{Http, http, http1, http2};
-use crate::telemetry::{ResponseFlags, StreamInfo};
 
-/// The head as filters, router and endpoint will see it, and the answer if it is refused.
+/// The head as filters, router and endpoint will see it, and why it is refused, if it is.
 pub(super) fn prepare(
     cx: &ConnectionContext,
     manager: &ConnectionManager,
     incoming: Incoming,
     info: &mut StreamInfo,
-) -> (RequestHead, Option<(ResponseFlags, LocalReply)>) {
+) -> (RequestHead, Option<Cause>) {
     let has_host = incoming.has_host;
     let mut head = incoming.head;
     let metrics = manager.scope.chunk(cx.worker.index);
@@ -33,24 +32,20 @@ pub(super) fn prepare(
     (head, refused)
 }
 
-fn check(manager: &ConnectionManager, head: &mut RequestHead, has_host: bool) -> Option<(ResponseFlags, LocalReply)> {
+fn check(manager: &ConnectionManager, head: &mut RequestHead, has_host: bool) -> Option<Cause> {
     if head.version == Version::Http10 && !has_host {
         head.authority = manager.http1.default_host.clone();
     }
     if head.authority.is_empty() {
-        return Some(Cause::MissingHost.reply());
+        return Some(Cause::MissingHost);
     }
     if !valid_authority(&head.authority) {
-        return Some(Cause::InvalidHost.reply());
+        return Some(Cause::InvalidHost);
     }
     None
 }
 
-fn underscores(
-    manager: &ConnectionManager,
-    head: &mut RequestHead,
-    worker: usize,
-) -> Option<(ResponseFlags, LocalReply)> {
+fn underscores(manager: &ConnectionManager, head: &mut RequestHead, worker: usize) -> Option<Cause> {
     if manager.underscores == Underscores::Allow {
         return None;
     }
@@ -68,28 +63,24 @@ fn underscores(
         (true, false) => two.add(http2::DROPPED_HEADERS_WITH_UNDERSCORES, count),
     }
     if refused {
-        return Some(Cause::Underscore.reply());
+        return Some(Cause::Underscore);
     }
     head.headers.retain(|name, _| !name.contains(&b'_'));
     None
 }
 
-fn target(head: &RequestHead, metrics: Chunk<'_, Http>) -> Option<(ResponseFlags, LocalReply)> {
+fn target(head: &RequestHead, metrics: Chunk<'_, Http>) -> Option<Cause> {
     if head.method == "CONNECT" {
-        return Some(Cause::NoRoute.reply());
+        return Some(Cause::NoRoute);
     }
     if head.path.first() != Some(&b'/') {
         metrics.inc(http::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
-        return Some(Cause::NotAPath.reply());
+        return Some(Cause::NotAPath);
     }
     None
 }
 
-fn canonical(
-    manager: &ConnectionManager,
-    head: &mut RequestHead,
-    metrics: Chunk<'_, Http>,
-) -> Option<(ResponseFlags, LocalReply)> {
+fn canonical(manager: &ConnectionManager, head: &mut RequestHead, metrics: Chunk<'_, Http>) -> Option<Cause> {
     match canonical_path(&head.path, manager.path) {
         CanonicalPath::Unchanged => None,
         CanonicalPath::Changed(path) => {
@@ -98,14 +89,12 @@ fn canonical(
         }
         CanonicalPath::Redirect(path) => {
             metrics.inc(http::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH);
-            let mut reply = LocalReply::new(307, "", "path_normalization_failed");
-            reply.headers.append("location", &path);
-            head.path = path;
-            Some((ResponseFlags::NONE, reply))
+            head.path = path.clone();
+            Some(Cause::PathRedirect(path))
         }
         CanonicalPath::Reject => {
             metrics.inc(http::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
-            Some(Cause::BadPath.reply())
+            Some(Cause::BadPath)
         }
     }
 }

@@ -17,17 +17,17 @@ use bytes::Bytes;
 use super::alarm::{Alarm, due, earlier};
 use super::connection::{ConnectionContext, Serving};
 use super::downstream::{Downstream, DownstreamError};
-use super::error::Cause;
+use super::error::{Cause, Failed, of_client};
 use super::router::Router;
 use super::{log, prepare, response};
 use crate::filter::chain::{Chain, Direction, Out};
-use crate::filter::{LocalReply, Stream};
+use crate::filter::{Answer, Failure, LocalReply, Stream};
 use crate::http::{BodyBuf, RequestHead, ResponseHead, Version};
 use crate::route::{Action, Choice, MatchInput, Matched, RouteConfig, RouteRef};
 use crate::snapshot::compile::filter::{FilterInstance, PerRoute};
+use crate::telemetry::StreamInfo;
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{Http, ListenerHttp, http, listener_http, weir};
-use crate::telemetry::{ResponseFlags, StreamInfo};
 pub(super) use flow::MOST_WAITING;
 
 /// A request as its codec read it.
@@ -68,13 +68,12 @@ pub(super) fn answer_malformed(
     cx: &Rc<ConnectionContext>,
     serving: &Rc<Serving>,
     version: Version,
-    cause: &Cause,
+    cause: Cause,
 ) -> (ResponseHead, Bytes) {
     let mut info = StreamInfo::new(Rc::clone(&cx.info), version);
-    let (flags, reply) = cause.reply();
+    let Failed { cause, flags, reply } = Failed::from(cause);
     info.flags.insert(flags);
     info.details = Some(reply.details.clone());
-    let too_large = reply.status == 431;
     let reply = match &serving.manager().local_replies {
         Some(configured) => configured.rewrite(reply, None, &mut info, false),
         None => reply,
@@ -90,7 +89,7 @@ pub(super) fn answer_malformed(
         Cause::IdleTimeout(_) => http::DOWNSTREAM_RQ_IDLE_TIMEOUT,
         _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
     });
-    if too_large {
+    if cause.is_header_limit() {
         cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
     }
     count_status(cx, serving, reply.status);
@@ -215,24 +214,24 @@ impl Request {
     }
 
     /// No route allows another protocol; as Envoy, that is said of a route only.
-    fn upgrade_refused(&self) -> (ResponseFlags, LocalReply) {
+    fn upgrade_refused(&self) -> Cause {
         match self.route {
             Chosen::None => self.no_route(),
             Chosen::Route(_) | Chosen::HttpsRedirect => {
                 self.metrics().inc(http::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
-                Cause::UpgradeRefused.reply()
+                Cause::UpgradeRefused
             }
         }
     }
 
-    fn no_route(&self) -> (ResponseFlags, LocalReply) {
+    fn no_route(&self) -> Cause {
         self.metrics().inc(http::NO_ROUTE);
         let known = self.routes.is_some();
-        if known { Cause::NoRoute.reply() } else { Cause::NoRouteConfiguration.reply() }
+        if known { Cause::NoRoute } else { Cause::NoRouteConfiguration }
     }
 
     /// Lets the request's head into the filters, or answers it if the connection manager refused it.
-    fn begin(&mut self, down: &mut Downstream<'_>, end: bool, refused: Option<(ResponseFlags, LocalReply)>) {
+    fn begin(&mut self, down: &mut Downstream<'_>, end: bool, refused: Option<Cause>) {
         self.request_read = end;
         self.note_route();
         if end {
@@ -240,13 +239,11 @@ impl Request {
             state.info.request_complete = Some(state.info.start);
         }
         match refused {
-            // What follows on the connection was written for another reader (an upgrade, a tunnel), or cannot be told
-            // from the refused request: it is never served.
-            Some((flags, reply)) => {
-                if reply.status != 307 && reply.details != "absolute_path_rejected" {
+            Some(cause) => {
+                if !cause.leaves_connection_usable() {
                     down.close_after();
                 }
-                self.answer(flags, reply);
+                self.answer(cause.into());
             }
             None if self.chain.is_empty() => self.forward(end),
             None => self.chain.request_headers(end),
@@ -308,17 +305,6 @@ impl Request {
         // What requests and responses are made of; framing and TLS come on top on the wire.
         metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes);
         metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, info.response_header_bytes + info.bytes_sent);
-        match info.details.as_deref().unwrap_or_default() {
-            "request_payload_too_large" => {
-                metrics.inc(http::DOWNSTREAM_RQ_TOO_LARGE);
-                self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
-            }
-            "response_payload_too_large" => {
-                metrics.inc(http::RS_TOO_LARGE);
-                self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
-            }
-            _ => {}
-        }
         count_status(&self.cx, &self.serving, info.status);
     }
 
@@ -334,8 +320,8 @@ impl Request {
                 Out::Headers(Direction::Response, end) => self.respond_head(down, end),
                 Out::Data(Direction::Response, pieces, end) => self.respond_data(down, pieces, end),
                 Out::Trailers(Direction::Response) => self.respond_trailers(down),
-                Out::Respond(reply) => self.local_reply(*reply, true, down),
-                Out::RespondDirect(reply) => self.local_reply(*reply, false, down),
+                Out::Respond(answer) => self.local_reply(answer, true, down),
+                Out::RespondDirect(answer) => self.local_reply(answer, false, down),
                 Out::Reset => self.cut(down),
             }
         }
@@ -351,29 +337,52 @@ impl Request {
     }
 
     /// Answers by the gateway, through the filters' response side.
-    fn answer(&mut self, flags: ResponseFlags, reply: LocalReply) {
-        self.stream.edit().info.flags.insert(flags);
-        self.chain.respond(Box::new(reply));
+    fn answer(&mut self, failed: Failed) {
+        self.stream.edit().info.flags.insert(failed.flags);
+        self.chain.respond(failed.into_answer());
     }
 
     /// As [`Self::answer`], from outside of the chain's calls; a response that has begun is cut instead.
-    fn fail(&mut self, flags: ResponseFlags, reply: LocalReply, down: &mut Downstream<'_>) {
-        self.stream.edit().info.flags.insert(flags);
+    fn fail(&mut self, failed: Failed, down: &mut Downstream<'_>) {
         if self.head_sent {
-            self.stream.edit().info.details = Some(reply.details.replace("before_response", "after_response").into());
+            {
+                let info = &mut self.stream.edit().info;
+                info.flags.insert(failed.flags);
+                info.details = Some(failed.cause.details_of_a_cut());
+            }
             self.cut(down);
         } else {
-            self.chain.respond(Box::new(reply));
+            self.answer(failed);
         }
         self.take_out(down);
     }
 
-    fn local_reply(&mut self, mut reply: LocalReply, filtered: bool, down: &mut Downstream<'_>) {
+    /// The answer to what the filters could not go on with.
+    #[cold]
+    fn filters_failed(&self, failure: Failure) -> LocalReply {
+        if let Failure::BodyTooLarge(direction) = failure {
+            self.metrics().inc(match direction {
+                Direction::Request => http::DOWNSTREAM_RQ_TOO_LARGE,
+                Direction::Response => http::RS_TOO_LARGE,
+            });
+            self.cx.worker.limits().inc(weir::BODY_LIMIT_EXCEEDED);
+        }
+        let Failed { flags, reply, .. } = Cause::Filters(failure).into();
+        self.stream.edit().info.flags.insert(flags);
+        reply
+    }
+
+    fn local_reply(&mut self, answer: Answer, filtered: bool, down: &mut Downstream<'_>) {
         self.drop_router();
-        // As Envoy, whose filters see the end of a body after the body: until then more may come.
-        if reply.status == 413 || !self.request_read {
+        // As Envoy: the rest of the request is not waited for. Filters see the end of a body after the body; until then
+        // more may come.
+        if !self.request_read {
             down.close_after();
         }
+        let mut reply = match answer {
+            Answer::Reply(reply) => *reply,
+            Answer::Failure(failure) => self.filters_failed(failure),
+        };
         let body = {
             let mut state = self.stream.edit();
             let state = &mut *state;
@@ -419,14 +428,12 @@ impl Request {
     }
 
     fn client_failed(&mut self, error: &DownstreamError) {
-        let mut state = self.stream.edit();
-        if matches!(error, DownstreamError::Reset) {
-            state.info.flags.insert(ResponseFlags::DOWNSTREAM_REMOTE_RESET);
-        } else {
-            state.info.flags.insert(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
+        let (flags, details) = of_client(error);
+        {
+            let info = &mut self.stream.edit().info;
+            info.flags.insert(flags);
+            info.details = Some(details);
         }
-        state.info.details = Some("downstream_remote_disconnect".into());
-        drop(state);
         if matches!(error, DownstreamError::Reset) {
             self.metrics().inc(http::DOWNSTREAM_RQ_RX_RESET);
         }
@@ -468,8 +475,7 @@ impl Request {
             }
             return;
         };
-        let (flags, reply) = cause.reply();
-        self.fail(flags, reply, down);
+        self.fail(cause.into(), down);
     }
 
     fn note_route(&self) {

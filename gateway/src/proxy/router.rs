@@ -17,10 +17,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::alarm::{due, earlier};
-use super::error::Cause;
+use super::error::{Cause, Failed};
 use super::worker::Worker;
 use crate::cluster::{Cluster, Endpoint, NoEndpoint, Permit, Pick, RoutingPriority};
-use crate::filter::{LocalReply, Stream};
+use crate::filter::Stream;
 use crate::http::h1::{BodyEvent, HeadLimits};
 use crate::http::{BodyBuf, HeaderMap, ResponseHead};
 use crate::route::rewrite::rewrite_authority;
@@ -28,13 +28,12 @@ use crate::route::{Action, HostRewrite, Matched, Priority, RetryPolicy};
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::ConnectionManager;
+use crate::telemetry::Details;
 use crate::telemetry::metrics::names::cluster as metric;
-use crate::telemetry::{Details, ResponseFlags};
 use crate::upstream::h1::{Exchange, ExchangeError, Head};
 use crate::upstream::{Acquire, Lease, UpstreamError};
 
 use self::body::Replay;
-pub(super) use self::failure::refusal;
 use self::limits::TryLimits;
 use self::plan::finish_head;
 
@@ -50,8 +49,8 @@ pub(super) enum Event {
     Data(Bytes, bool),
     /// The response's trailers.
     Trailers(HeaderMap),
-    /// There is no (whole) response; this is what the gateway answers instead.
-    Failed(ResponseFlags, Box<LocalReply>),
+    /// There is no (whole) response: the gateway answers instead.
+    Failed(Box<Failed>),
 }
 
 /// The upstream side of one request.

@@ -23,6 +23,7 @@ mod responses;
 mod retries;
 mod stats;
 mod timeouts;
+mod too_large;
 mod wasm;
 
 /// Whether questions that bring their own gateways are left out (`WEIR_COMPARE=skip`).

@@ -1,7 +1,7 @@
 //! How headers, body and trailers move along the filters of one direction, stop and go on.
 
 use super::{Chain, Direction, Out, ResponsePhase};
-use crate::filter::{DataAction, HeadersAction, HttpFilter, LocalReply, TrailersAction, Wants};
+use crate::filter::{Answer, DataAction, Failure, HeadersAction, HttpFilter, TrailersAction, Wants};
 use crate::http::BodyBuf;
 
 /// One direction of the chain.
@@ -346,7 +346,7 @@ impl<F: HttpFilter> Chain<F> {
                 true
             }
             _ => {
-                self.respond(Box::new(LocalReply::new(500, "", "filter_changed_announced_length")));
+                self.respond(Answer::Failure(Failure::LengthChanged));
                 false
             }
         }
@@ -417,7 +417,7 @@ impl<F: HttpFilter> Chain<F> {
         }
         match overflow {
             Overflow::Watermark => flow.above_watermark = true,
-            Overflow::Refuse => self.respond(Box::new(too_large(direction))),
+            Overflow::Refuse => self.respond(Answer::Failure(Failure::BodyTooLarge(direction))),
         }
     }
 
@@ -471,12 +471,4 @@ fn node_at<F>(nodes: &mut [Node<F>], direction: Direction, position: usize) -> O
         Direction::Response => nodes.len().checked_sub(position + 1)?,
     };
     nodes.get_mut(index)
-}
-
-/// Envoy's answers to a body above the limit.
-fn too_large(direction: Direction) -> LocalReply {
-    match direction {
-        Direction::Request => LocalReply::new(413, "Payload Too Large", "request_payload_too_large"),
-        Direction::Response => LocalReply::new(500, "Internal Server Error", "response_payload_too_large"),
-    }
 }

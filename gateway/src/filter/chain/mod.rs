@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Effect, FilterId, HttpFilter, LocalReply, Stream, Wants};
+use super::{Answer, Effect, FilterId, HttpFilter, Stream, Wants};
 use crate::http::BodyBuf;
 use flow::{Flow, Node};
 
@@ -38,9 +38,9 @@ pub enum Out {
     Trailers(Direction),
     /// Answer by this: put its head into `stream.response` and feed it through [`Chain::response_headers`] and so on, as
     /// Envoy runs local replies through all filters. Nothing more comes of the request, its body may be dropped.
-    Respond(Box<LocalReply>),
+    Respond(Answer),
     /// Answer by this without the filters, which are already in the middle of another response: it replaces that one.
-    RespondDirect(Box<LocalReply>),
+    RespondDirect(Answer),
     /// The response is on its way and cannot be replaced: reset the stream.
     Reset,
 }
@@ -172,16 +172,16 @@ impl<F: HttpFilter> Chain<F> {
                 match effect {
                     Effect::ResumeRequest => self.resume_stopped(filter, Direction::Request),
                     Effect::ResumeResponse => self.resume_stopped(filter, Direction::Response),
-                    Effect::Respond(reply) => self.respond(Box::new(reply)),
+                    Effect::Respond(answer) => self.respond(answer),
                     Effect::Reset => self.reset(),
                 }
             }
         }
     }
 
-    /// Answers by a local reply, from a filter or from the driver itself (no route, time-out, no endpoint): through the
+    /// Answers in place of the endpoint, for a filter or for the driver itself (no route, time-out, no endpoint): through the
     /// filters if there is no response yet, in place of one that has not been sent, else by a reset.
-    pub fn respond(&mut self, reply: Box<LocalReply>) {
+    pub fn respond(&mut self, answer: Answer) {
         if self.response.complete {
             return;
         }
@@ -189,13 +189,13 @@ impl<F: HttpFilter> Chain<F> {
         match self.response_phase {
             ResponsePhase::None => {
                 self.response_phase = ResponsePhase::ReplyPending;
-                self.emit(Out::Respond(reply));
+                self.emit(Out::Respond(answer));
             }
             ResponsePhase::ReplyPending => {}
             ResponsePhase::InFilters => {
                 if !self.response.aborted {
                     self.response.abort();
-                    self.emit(Out::RespondDirect(reply));
+                    self.emit(Out::RespondDirect(answer));
                 }
             }
             ResponsePhase::Sent => self.reset(),

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::filter::testing::{stream, text};
-use crate::filter::{DataAction, HeadersAction, StreamState, TrailersAction};
+use crate::filter::{DataAction, HeadersAction, LocalReply, StreamState, TrailersAction};
 use crate::http::{HeaderMap, ResponseHead};
 
 type Trace = Rc<RefCell<Vec<String>>>;
@@ -152,8 +152,15 @@ impl HttpFilter for Scripted {
     }
 }
 
-fn reply(status: &str) -> Box<LocalReply> {
-    Box::new(LocalReply::new(status.parse().unwrap(), "why", "test"))
+fn reply(status: &str) -> Answer {
+    LocalReply::new(status.parse().unwrap(), "why", "test").into()
+}
+
+fn named(answer: &Answer) -> String {
+    match answer {
+        Answer::Reply(reply) => reply.status.to_string(),
+        Answer::Failure(failure) => format!("{failure:?}"),
+    }
 }
 
 /// A body without blanks, which separate the words of a trace.
@@ -236,16 +243,20 @@ impl Driver {
                 Out::Data(Direction::Response, body, end) => format!("<d({}){}", shown(body), dot(*end)),
                 Out::Trailers(Direction::Request) => ">T".into(),
                 Out::Trailers(Direction::Response) => "<t".into(),
-                Out::Respond(reply) => format!("reply{}", reply.status),
-                Out::RespondDirect(reply) => format!("direct{}[{}]", reply.status, reply.details),
+                Out::Respond(answer) => format!("reply{}", named(answer)),
+                Out::RespondDirect(answer) => format!("direct{}", named(answer)),
                 Out::Reset => "reset".into(),
             };
             self.trace.borrow_mut().push(line);
-            if let Out::Respond(reply) = out {
-                self.chain.stream().edit().response = Some(ResponseHead::new(reply.status));
+            if let Out::Respond(answer) = out {
+                let status = match answer {
+                    Answer::Reply(reply) => reply.status,
+                    Answer::Failure(_) => 500,
+                };
+                self.chain.stream().edit().response = Some(ResponseHead::new(status));
                 self.chain.response_headers(false);
                 self.drain();
-                self.chain.response_body(reply.body.clone(), true);
+                self.chain.response_body("why".into(), true);
             }
         }
     }
@@ -413,26 +424,26 @@ fn local_replies_in_the_request_pass_all_response_filters() {
 
 #[test]
 fn local_replies_in_the_response_replace_it_or_reset() {
-    check(&["a", "b sh:500"], "H. h d:x. ", "a.qh. b.qh. >H. b.sh direct500[test]");
-    check(&["a sh:W", "b sb:500"], "H. h d:x.", "a.qh. b.qh. >H. b.sh a.sh b.sb(x). direct500[test]");
+    check(&["a", "b sh:500"], "H. h d:x. ", "a.qh. b.qh. >H. b.sh direct500");
+    check(&["a sh:W", "b sb:500"], "H. h d:x.", "a.qh. b.qh. >H. b.sh a.sh b.sb(x). direct500");
     check(&["a", "b sb:500"], "H. h d:x.", "a.qh. b.qh. >H. b.sh a.sh <h b.sb(x). reset");
     check(&["a st:500"], "H. h d:x t", "a.qh. >H. a.sh <h a.sb(x) <d(x) a.st reset");
-    check(&["a qh:403 sh:500"], "H.", "a.qh. reply403 a.sh direct500[test]");
+    check(&["a qh:403 sh:500"], "H.", "a.qh. reply403 a.sh direct500");
     check(&["a"], "H. h fail:504 d:x.", "a.qh. >H. a.sh <h reset");
     check(&["a"], "H. h d:x. fail:504", "a.qh. >H. a.sh <h a.sb(x). <d(x).");
 }
 
 #[test]
 fn limits_refuse_or_hold_back() {
-    check_with(3, &["a - qh:B"], "H D:123 D:4", "a.qh reply413 <h413 <d(Payload-Too-Large).");
+    check_with(3, &["a - qh:B"], "H D:123 D:4", "a.qh replyBodyTooLarge(Request) <h500 <d(why).");
     check_with(
         3,
         &["a qb:B qb:B"],
         "H D:123 D:4 D:5",
-        "a.qh >H a.qb(123) a.qb(1234) reply413 a.sh <h413 a.sb(Payload-Too-Large). <d(Payload-Too-Large).",
+        "a.qh >H a.qb(123) a.qb(1234) replyBodyTooLarge(Request) a.sh <h500 a.sb(why). <d(why).",
     );
     check_with(3, &["a sb:B"], "H. h d:1234", "a.qh. >H. a.sh <h a.sb(1234) reset");
-    check_with(3, &["a sh:s sb:B"], "H. h d:1234", "a.qh. >H. a.sh a.sb(1234) direct500[response_payload_too_large]");
+    check_with(3, &["a sh:s sb:B"], "H. h d:1234", "a.qh. >H. a.sh a.sb(1234) directBodyTooLarge(Response)");
     check_with(
         3,
         &["a - qh:W"],
@@ -460,11 +471,11 @@ fn an_announced_length_is_kept_or_the_message_is_not_completed() {
     assert_eq!(after("a", "H D:12 D:34 D:."), ">H >D(12) >D(34) >D().");
     assert_eq!(after("a qb:c=WXYZ", "H D:1234."), ">H >D(WXYZ).");
     // Longer: the rest would be read as the next request.
-    assert_eq!(after("a qb:c+more", "H D:1234."), ">H reply500 <h500 <d().");
+    assert_eq!(after("a qb:c+more", "H D:1234."), ">H replyLengthChanged <h500 <d(why).");
     // Shorter: the next request would be read as the rest.
-    assert_eq!(after("a qb:c=1", "H D:1234."), ">H reply500 <h500 <d().");
-    assert_eq!(after("a qb:n", "H D:12 D:34."), ">H reply500 <h500 <d().");
-    assert_eq!(after("a qb:c=1 qb:c+T", "H D:12 D:34."), ">H >D(1) >D(34) reply500 <h500 <d().");
+    assert_eq!(after("a qb:c=1", "H D:1234."), ">H replyLengthChanged <h500 <d(why).");
+    assert_eq!(after("a qb:n", "H D:12 D:34."), ">H replyLengthChanged <h500 <d(why).");
+    assert_eq!(after("a qb:c=1 qb:c+T", "H D:12 D:34."), ">H >D(1) >D(34) replyLengthChanged <h500 <d(why).");
 
     let mut driver = Driver::new(&["a sb:c+more"], 100);
     driver.feed("H.");

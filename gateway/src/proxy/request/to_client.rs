@@ -63,7 +63,7 @@ impl Request {
                     self.chain.response_trailers();
                 }
             }
-            Event::Failed(flags, reply) => self.fail(flags, *reply, down),
+            Event::Failed(failed) => self.fail(*failed, down),
         }
         self.take_out(down);
     }

@@ -7,14 +7,13 @@ use bytes::Bytes;
 
 use super::{Chosen, Request, choose, matched};
 use crate::filter::chain::Direction;
-use crate::http::h1::{BodyError, BodyEvent};
+use crate::http::h1::BodyEvent;
 use crate::http::{BodyBuf, ResponseHead};
 use crate::proxy::downstream::{Downstream, DownstreamError};
-use crate::proxy::error::Cause;
+use crate::proxy::error::{Cause, Failed, Tries};
 use crate::proxy::response;
-use crate::proxy::router::{self, Router};
+use crate::proxy::router::Router;
 use crate::route::https_redirect;
-use crate::telemetry::ResponseFlags;
 use crate::telemetry::metrics::names::{http, weir};
 
 impl Request {
@@ -44,11 +43,11 @@ impl Request {
                 self.request_read = true;
                 down.close_after();
                 self.metrics().inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR);
-                if matches!(error, BodyError::TooLarge | BodyError::TooMany) {
+                let cause = Cause::MalformedBody(error);
+                if cause.is_header_limit() {
                     self.cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
                 }
-                let (flags, reply) = Cause::MalformedBody(error).reply();
-                self.fail(flags, reply, down);
+                self.fail(cause.into(), down);
                 true
             }
             Poll::Ready(Err(error)) => {
@@ -90,9 +89,9 @@ impl Request {
     }
 
     pub(super) fn send(&mut self, pieces: BodyBuf, end: bool) {
-        let refused = self.router.as_mut().and_then(|router| router.send(pieces, end, &self.stream));
-        if let Some((flags, reply)) = refused {
-            self.answer(flags, reply);
+        let failed = self.router.as_mut().and_then(|router| router.send(pieces, end, &self.stream));
+        if let Some(failed) = failed {
+            self.answer(failed);
         }
     }
 
@@ -114,10 +113,9 @@ impl Request {
             if matches!(self.route, Chosen::HttpsRedirect) {
                 metrics.inc(http::RQ_REDIRECT);
                 let answer = https_redirect(&self.stream.get().request);
-                return self.answer(ResponseFlags::NONE, response::of_route(answer));
+                return self.chain.respond(response::of_route(answer).into());
             }
-            let (flags, reply) = self.no_route();
-            return self.answer(flags, reply);
+            return self.answer(self.no_route().into());
         };
         let envoy_headers = !self.serving.manager().suppress_envoy_headers;
         let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);
@@ -130,7 +128,7 @@ impl Request {
                 matched.finalize_response(&mut head, &state.request, &state.info);
             }
             reply.headers = head.headers;
-            return self.answer(ResponseFlags::NONE, reply);
+            return self.chain.respond(reply.into());
         }
         self.metrics().inc(http::RQ_TOTAL);
         match Router::start(
@@ -147,9 +145,12 @@ impl Request {
                     self.metrics().inc(http::NO_CLUSTER);
                 }
                 let show = matched.host.include_attempt_count_in_response;
-                let attempts = show.then(|| self.stream.get().info.attempts);
-                let (flags, reply) = router::refusal(&cause, envoy_headers, attempts);
-                self.answer(flags, reply);
+                let tries = Tries {
+                    no_envoy_headers: !envoy_headers,
+                    shown: show.then(|| self.stream.get().info.attempts),
+                    ..Tries::default()
+                };
+                self.answer(Failed::after(cause, &tries));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{Attempt, Router};
 use crate::cluster::{Cluster, Endpoint};
 use crate::filter::Stream;
 use crate::http::{HeaderMap, ResponseHead};
-use crate::proxy::error::Cause;
+use crate::proxy::error::{Cause, Failed};
 use crate::proxy::worker::Worker;
 use crate::route::matcher::is_grpc;
 use crate::telemetry::metrics::Chunk;
@@ -19,9 +19,9 @@ pub(super) fn is_internal(stream: &Stream) -> bool {
     stream.get().request.headers.get("x-envoy-internal") == Some(b"true")
 }
 
-/// A request that gets 503 because there is no endpoint for it.
+/// A request that there is no endpoint for.
 pub(super) fn refused(cluster: &Cluster, worker: &Worker, stream: &Stream) {
-    cluster.runtime.metrics().chunk(worker.index).response(503, is_internal(stream));
+    cluster.runtime.metrics().chunk(worker.index).response(Cause::NoEndpoint.status(), is_internal(stream));
 }
 
 impl Router {
@@ -71,8 +71,8 @@ impl Router {
         metrics.record(of_origin, taken);
     }
 
-    /// The last try failed; `status` is that of the gateway's own answer.
-    pub(super) fn count_failure(&mut self, cause: &Cause, status: u16, worker: &Worker, stream: &Stream) {
+    /// The last try failed, and the gateway answers.
+    pub(super) fn count_failure(&mut self, failed: &Failed, worker: &Worker, stream: &Stream) {
         if self.responding {
             if std::mem::take(&mut self.grpc_open) {
                 self.count_outcome(false);
@@ -80,12 +80,12 @@ impl Router {
             return;
         }
         // As Envoy, which counts these by themselves only.
-        if matches!(cause, Cause::UpstreamStreamDuration(_)) {
+        if matches!(failed.cause, Cause::UpstreamStreamDuration(_)) {
             return;
         }
-        self.metrics(worker).response(status, is_internal(stream));
+        self.metrics(worker).response(failed.reply.status, is_internal(stream));
         // Where a circuit breaker is full, it is known already whose fault that is.
-        if *cause != Cause::Overflow {
+        if failed.cause != Cause::Overflow {
             self.count_outcome(false);
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::{Attempt, Router};
-use crate::filter::{LocalReply, Stream};
+use crate::filter::Stream;
 use crate::http::{BodyBuf, HeaderMap};
 use crate::proxy::alarm::due;
+use crate::proxy::error::Failed;
 use crate::proxy::request::MOST_WAITING;
-use crate::telemetry::ResponseFlags;
 use crate::telemetry::metrics::names::cluster as metric;
 
 /// The request's body, kept for another try as long as one may come and it is not too large.
@@ -17,13 +17,8 @@ pub(super) enum Replay {
 }
 
 impl Router {
-    /// Takes pieces of the request's body; the answer if it cannot be sent any more.
-    pub(in crate::proxy) fn send(
-        &mut self,
-        mut pieces: BodyBuf,
-        end: bool,
-        stream: &Stream,
-    ) -> Option<(ResponseFlags, LocalReply)> {
+    /// Takes pieces of the request's body; tells a failure if it cannot be sent any more.
+    pub(in crate::proxy) fn send(&mut self, mut pieces: BodyBuf, end: bool, stream: &Stream) -> Option<Failed> {
         if let Replay::Keep { pieces: kept, limit } = &mut self.replay {
             if kept.len() + pieces.len() > *limit {
                 self.replay = Replay::Off;

@@ -3,38 +3,20 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::account::is_internal;
 use super::body::Replay;
 use super::limits::TryLimit;
 use super::{Attempt, Event, Router};
 use crate::cluster::BreakerKind;
-use crate::filter::{LocalReply, Stream};
+use crate::filter::Stream;
 use crate::http::BodyBuf;
-use crate::proxy::error::{Cause, RESET};
+use crate::proxy::error::{Cause, Failed, Tries};
 use crate::proxy::worker::Worker;
 use crate::route::retry::Failure;
 use crate::telemetry::ResponseFlags;
 use crate::telemetry::metrics::names::cluster as metric;
 use crate::upstream::UpstreamError;
 use crate::upstream::h1::ExchangeError;
-
-/// The answer where there was not even a first try. `attempts` is shown where the virtual host asks for that.
-pub(in crate::proxy) fn refusal(
-    cause: &Cause,
-    envoy_headers: bool,
-    attempts: Option<u32>,
-) -> (ResponseFlags, LocalReply) {
-    let (flags, mut reply) = cause.reply();
-    if !envoy_headers {
-        reply.headers.retain(|name, _| !name.starts_with(b"x-envoy-"));
-    }
-    if let Some(attempts) = attempts.filter(|attempts| *attempts > 0) {
-        reply.headers.set("x-envoy-attempt-count", itoa::Buffer::new().format(attempts));
-    }
-    (flags, reply)
-}
 
 impl Router {
     pub(super) fn not_connected(&mut self, error: &UpstreamError, worker: &Worker, stream: &Stream) -> Event {
@@ -128,17 +110,16 @@ impl Router {
             Err(cause) => {
                 self.stop_clocks();
                 self.attempt = Attempt::Done;
-                let (flags, reply) = self.own_answer(&cause, stream);
-                Event::Failed(flags, Box::new(reply))
+                Event::Failed(Box::new(self.own_answer(cause, stream)))
             }
         }
     }
 
     /// The body cannot be kept for the try that was planned.
-    pub(super) fn abandoned(&mut self, stream: &Stream) -> (ResponseFlags, LocalReply) {
+    pub(super) fn abandoned(&mut self, stream: &Stream) -> Failed {
         self.stop_clocks();
         self.attempt = Attempt::Done;
-        self.own_answer(&Cause::RetryBuffer, stream)
+        self.own_answer(Cause::RetryBuffer, stream)
     }
 
     /// What the endpoint of another try is told of the time that is left.
@@ -168,32 +149,25 @@ impl Router {
             }
         }
         self.stop_clocks();
-        let answer = self.own_answer(&cause, stream);
+        let failed = self.own_answer(cause, stream);
         // Between two tries nothing is under way that could fail: only the time for all of them is over.
         if !matches!(self.attempt, Attempt::Pausing(_)) {
-            self.count_failure(&cause, answer.1.status, worker, stream);
+            self.count_failure(&failed, worker, stream);
         }
         self.attempt = Attempt::Done;
-        Event::Failed(answer.0, Box::new(answer.1))
+        Event::Failed(Box::new(failed))
     }
 
     /// The gateway's own answer, as Envoy's router gives it.
-    fn own_answer(&self, cause: &Cause, stream: &Stream) -> (ResponseFlags, LocalReply) {
-        let attempts = self.show_attempts.then(|| stream.get().info.attempts);
-        let (flags, mut reply) = refusal(cause, self.envoy_headers, attempts);
-        if self.retries > 0
-            && let Some(reason) = reply.body.strip_prefix(RESET.as_bytes())
-        {
-            reply.body = [RESET.as_bytes(), b"retried and the latest ", reason].concat().into();
-        }
-        if self.interim {
-            reply.details = reply.details.replace("before_response", "after_response").into();
-        }
-        if self.late_is_empty && reply.status == 504 && flags.contains(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT) {
-            reply.status = 204;
-            reply.body = Bytes::new();
-        }
-        (flags, reply)
+    fn own_answer(&self, cause: Cause, stream: &Stream) -> Failed {
+        let tries = Tries {
+            begun: self.interim,
+            retried: self.retries > 0,
+            late_is_empty: self.late_is_empty,
+            no_envoy_headers: !self.envoy_headers,
+            shown: self.show_attempts.then(|| stream.get().info.attempts),
+        };
+        Failed::after(cause, &tries)
     }
 
     /// Plans another try if the policy and the budget allow one; `status` is that of an answer that is not good enough.

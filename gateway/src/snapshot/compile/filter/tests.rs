@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::*;
 use crate::filter::testing::{stream, text};
-use crate::filter::{Chain, Direction, Out, Stream};
+use crate::filter::{Answer, Chain, Direction, Out, Stream};
 use crate::http::{HeaderMap, ResponseHead};
 use crate::plugin::{EngineSettings, Node};
 use crate::telemetry::metrics::Registry;
@@ -87,7 +87,7 @@ fn outs(chain: &mut Chain<FilterInstance>) -> String {
         all.push(match out {
             Out::Headers(Direction::Request, end) => format!("H{}", if end { "." } else { "" }),
             Out::Data(Direction::Request, body, end) => format!("D({}){}", text(&body), if end { "." } else { "" }),
-            Out::Respond(reply) => format!("{} {}", reply.status, reply.details),
+            Out::Respond(Answer::Failure(failure)) => format!("{failure:?}"),
             other => format!("{other:?}"),
         });
     }
@@ -172,7 +172,7 @@ fn the_buffer_holds_a_request_to_its_end() {
     let (mut large, _) = chain(&filters, [None; 4]);
     large.request_headers(false);
     large.request_body(Bytes::from_static(b"abcde"), false);
-    assert_eq!(outs(&mut large), "413 request_payload_too_large");
+    assert_eq!(outs(&mut large), "BodyTooLarge(Request)");
 }
 
 #[test]
@@ -192,13 +192,13 @@ fn routes_change_and_disable_filters() {
     };
     assert_eq!(answer(&filters, [Some(&off), None, None, None]), "H D(ab)");
     assert_eq!(answer(&filters, [None, None, None, Some(&disabled)]), "H D(ab)");
-    assert_eq!(answer(&filters, [None, Some(&small), None, Some(&disabled)]), "413 request_payload_too_large");
+    assert_eq!(answer(&filters, [None, Some(&small), None, Some(&disabled)]), "BodyTooLarge(Request)");
     assert_eq!(answer(&filters, [None, Some(&disabled), Some(&small), None]), "H D(ab)");
     assert_eq!(answer(&filters, [None, Some(&other), None, None]), "");
     // Disabled by the connection manager: runs where a route speaks of it.
     let filters = compile(&buffer(4).replace("{name: buffer", "{disabled: true, name: buffer"));
     assert_eq!(answer(&filters, [None; 4]), "H D(ab)");
-    assert_eq!(answer(&filters, [None, Some(&small), None, None]), "413 request_payload_too_large");
+    assert_eq!(answer(&filters, [None, Some(&small), None, None]), "BodyTooLarge(Request)");
 }
 
 #[test]
