@@ -6,7 +6,7 @@ use prost::Message;
 use weir_xds::{Bootstrap, Problem, pb};
 
 use crate::{
-    plugin::Node,
+    plugin::{Locality, Node},
     source::{Finding, Sources, finding},
 };
 
@@ -77,10 +77,12 @@ impl Config {
 pub(crate) fn node(bootstrap: &Bootstrap, cluster: Option<String>, id: Option<String>) -> Node {
     let proto = bootstrap.proto.node.clone().unwrap_or_default();
     let metadata = proto.metadata.map(|m| weir_xds::to_json("google.protobuf.Struct", &m.encode_to_vec()));
+    let locality = proto.locality.unwrap_or_default();
     Node {
         id: id.unwrap_or(proto.id),
         cluster: cluster.unwrap_or(proto.cluster),
         metadata: metadata.unwrap_or_default(),
+        locality: Locality { region: locality.region, zone: locality.zone, sub_zone: locality.sub_zone },
     }
 }
 

@@ -45,6 +45,12 @@ impl Setup {
         self
     }
 
+    /// Merges fields into the top level.
+    pub(crate) fn set(mut self, fields: Value) -> Self {
+        self.bootstrap = self.bootstrap.set(fields);
+        self
+    }
+
     /// Adds a cluster, in which `"$a"`, `"$b"` and `"$refused"` stand for ports.
     pub(crate) fn cluster(mut self, cluster: Value) -> Self {
         self.bootstrap = self.bootstrap.cluster_value(cluster);

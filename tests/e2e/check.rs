@@ -185,6 +185,29 @@ async fn a_file_that_is_absent_is_told_with_the_field_that_names_it() {
 }
 
 #[tokio::test]
+async fn filters_that_are_left_out_are_warned_of() {
+    let rbac = weir_tests::typed("envoy.extensions.filters.http.rbac.v3.RBAC", json!({}));
+    let mut hcm = Hcm::new();
+    let filters = hcm.0["http_filters"].as_array_mut().unwrap();
+    filters.insert(0, json!({"name": "off", "disabled": true, "typed_config": rbac}));
+    filters.insert(1, json!({"name": "access", "is_optional": true, "typed_config": rbac}));
+    let bootstrap = Bootstrap::new().listener("main", hcm.routes(json!([])));
+    let (code, output) = check(&bootstrap.0.to_string());
+    assert_eq!((code, output.matches("warning").count()), (Some(0), 1), "{output}");
+    assert!(output.contains("typed_config.http_filters[1]: warning: the filter \"access\""), "{output}");
+    Gateway::weir(bootstrap).await.prints("the filter \"access\"").await;
+}
+
+#[tokio::test]
+async fn zones_are_not_dropped_in_silence() {
+    let mut bootstrap = Bootstrap::new();
+    weir_tests::merge(&mut bootstrap.0, json!({"cluster_manager": {"local_cluster_name": "here"}}));
+    let (code, output) = check(&bootstrap.0.to_string());
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("cluster_manager.local_cluster_name: set, but not supported"), "{output}");
+}
+
+#[tokio::test]
 async fn settings_of_a_filter_that_nobody_has_are_warned_of() {
     let off = weir_tests::typed("envoy.config.route.v3.FilterConfig", json!({"disabled": true}));
     let host = json!({"name": "all", "domains": ["*"], "typed_per_filter_config": {"no.such.filter": off},
@@ -198,7 +221,7 @@ async fn settings_of_a_filter_that_nobody_has_are_warned_of() {
     let gateway = Gateway::weir(Bootstrap(text)).await;
     gateway.prints("no.such.filter").await;
 
-    // One that is there, and one that is left out, are no reason to warn; enabling one that is left out is.
+    // One that is there, and one that is left out and would not run, are no reason to warn; enabling one that is left out is.
     let cors = weir_tests::typed("envoy.extensions.filters.http.cors.v3.Cors", json!({}));
     let on = weir_tests::typed("envoy.config.route.v3.FilterConfig", json!({"config": {}}));
     for (said, warned) in [(off, false), (on, true)] {

@@ -20,6 +20,6 @@ mod worker;
 pub use config::{FailurePolicy, HostLimits, PluginConfig, RestartBackoff};
 pub use filter::WasmFilter;
 pub use load::{LoadError, Plugin, Plugins};
-pub use properties::Node;
+pub use properties::{Locality, Node};
 pub use weir_wasm::{Allocation, EngineSettings, Limits};
 pub use worker::WorkerPlugins;

@@ -18,6 +18,19 @@ pub struct Node {
     pub cluster: String,
     /// `metadata`
     pub metadata: Value,
+    /// `locality`
+    pub locality: Locality,
+}
+
+/// Where a node runs.
+#[derive(Debug, Default)]
+pub struct Locality {
+    /// `region`
+    pub region: String,
+    /// `zone`
+    pub zone: String,
+    /// `sub_zone`
+    pub sub_zone: String,
 }
 
 /// A property of a stream or of its plugin.
@@ -30,6 +43,7 @@ pub(super) fn of_stream(state: &StreamState, identity: &Identity, path: Property
         b"source" => endpoint(info.client, rest, out),
         b"destination" => endpoint(info.connection.local, rest, out),
         b"connection" => connection(info, rest, out),
+        b"connection_id" => uint(info.connection.id, out),
         b"upstream" => upstream(info, rest, out),
         b"xds" => match rest.split_first() {
             (b"cluster_name", _) => bytes(info.cluster.as_deref()?, out),
@@ -208,6 +222,12 @@ fn node(identity: &Identity, path: PropertyPath<'_>, out: &mut Vec<u8>) -> Found
         (b"id", _) => bytes(&node.id, out),
         (b"cluster", _) => bytes(&node.cluster, out),
         (b"metadata", rest) => encode::json(&node.metadata, rest.segments(), out),
+        (b"locality", rest) => match rest.raw() {
+            b"region" => bytes(&node.locality.region, out),
+            b"zone" => bytes(&node.locality.zone, out),
+            b"sub_zone" => bytes(&node.locality.sub_zone, out),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -262,7 +282,8 @@ mod tests {
 
     fn identity() -> Identity {
         let metadata = json!({"NAME": "edge", "N": 2, "deep": {"list": ["a", true]}});
-        let node = Node { id: "id".into(), cluster: "c".into(), metadata };
+        let locality = Locality { region: "north".into(), zone: "a".into(), sub_zone: String::new() };
+        let node = Node { id: "id".into(), cluster: "c".into(), metadata, locality };
         Identity {
             name: "plugin".into(),
             root_id: "root".into(),
@@ -316,6 +337,7 @@ mod tests {
             ("source/address", b"127.0.0.1:1".to_vec()),
             ("destination/port", number(2)),
             ("connection/id", number(7)),
+            ("connection_id", number(7)),
             ("connection/mtls", vec![0]),
             ("upstream/address", b"127.0.0.9:90".to_vec()),
             ("upstream/request_attempt_count", number(3)),
@@ -326,6 +348,9 @@ mod tests {
             ("plugin_root_id", b"root".to_vec()),
             ("plugin_vm_id", b"vm".to_vec()),
             ("node/id", b"id".to_vec()),
+            ("node/locality/region", b"north".to_vec()),
+            ("xds/node/locality/zone", b"a".to_vec()),
+            ("node/locality/sub_zone", Vec::new()),
             ("node/metadata/NAME", b"edge".to_vec()),
             ("node/metadata/N", 2.0f64.to_le_bytes().to_vec()),
             ("xds/node/metadata/deep/list/1", vec![1]),
@@ -333,7 +358,7 @@ mod tests {
             assert_eq!(read(&state, path).as_deref(), Some(&expected[..]), "{path}");
         }
         let names = "request request/what request/headers/none request/duration response/trailers connection/tls_version \
-                     upstream/tls_version node/metadata/none nothing metadata/filter_metadata/none";
+                     upstream/tls_version node/metadata/none node/locality/none nothing metadata/filter_metadata/none";
         for path in names.split_whitespace() {
             assert_eq!(read(&state, path), None, "{path}");
         }

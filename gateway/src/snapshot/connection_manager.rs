@@ -59,8 +59,6 @@ pub struct ConnectionManager {
     pub timeouts: Timeouts,
     /// After so many requests a connection is closed; 0 for no limit (`max_requests_per_connection`).
     pub max_requests: u32,
-    /// A malformed HTTP/2 request ends its stream, not its connection (`stream_error_on_invalid_http_message`).
-    pub stream_error_on_invalid: bool,
     /// 100-continue goes to the endpoint and back instead of being answered here (`proxy_100_continue`).
     pub proxy_100_continue: bool,
     /// The router adds no `x-envoy-*` of its own (`suppress_envoy_headers`).

@@ -1,11 +1,11 @@
-//! What routes say of filters that nobody runs: it looks as if it had an effect.
+//! What looks as if it had an effect: filters that are left out, and what routes say of filters that nobody runs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use weir_xds::Problem;
 
-use super::compile::filter::{HttpFilters, PerRoute};
+use super::compile::filter::{HttpFilters, LeftOut, PerRoute};
 use super::connection_manager::RouteSource;
 use super::publisher::Publisher;
 use super::snapshot::RouteConfig;
@@ -14,8 +14,8 @@ use crate::route::Action;
 use crate::route::action::ClusterChoice;
 
 impl Publisher {
-    /// Warns of entries of `typed_per_filter_config` under names that no connection manager with these routes has a filter
-    /// for; of each once, for as long as it is there.
+    /// Warns of filters that are not supported and optional, and of entries of `typed_per_filter_config` under names that no
+    /// connection manager with these routes has a filter for; of each once, for as long as it is there.
     pub(super) fn warn_of_unused(&mut self, report: &mut Report) {
         let mut all = Vec::new();
         let mut users: HashMap<&Arc<str>, Vec<&HttpFilters>> = HashMap::new();
@@ -23,14 +23,16 @@ impl Publisher {
             let Some(good) = &entry.good else { continue };
             let listener = &good.value.listener;
             for (at, chain) in listener.all_chains().enumerate() {
+                let chain_path = match listener.chains.get(at) {
+                    Some(_) => format!("filter_chains[{at}]"),
+                    None => "default_filter_chain".to_owned(),
+                };
+                let path = format!("{}.{chain_path}.filters[0].typed_config", good.path);
+                missing(&chain.manager.filters, &path, &entry.source, &mut all);
                 match &chain.manager.routes {
                     RouteSource::Named(name) => users.entry(name).or_default().push(&chain.manager.filters),
                     RouteSource::Inline(routes) => {
-                        let chain_path = match listener.chains.get(at) {
-                            Some(_) => format!("filter_chains[{at}]"),
-                            None => "default_filter_chain".to_owned(),
-                        };
-                        let path = format!("{}.{chain_path}.filters[0].typed_config.route_config", good.path);
+                        let path = format!("{path}.route_config");
                         unused(routes, &path, &entry.source, &[&chain.manager.filters], &mut all);
                     }
                 }
@@ -48,6 +50,15 @@ impl Publisher {
             report.warnings.push(warning);
         }
         self.warned = known;
+    }
+}
+
+fn missing(filters: &HttpFilters, path: &str, source: &Arc<str>, all: &mut Vec<Warning>) {
+    for LeftOut { at, name, type_name, .. } in filters.missing() {
+        let path = format!("{path}.http_filters[{at}]");
+        let path = path.strip_prefix('.').unwrap_or(&path).to_owned();
+        let reason = format!("the filter {name:?} ({type_name}) is not supported, and left out: it says is_optional");
+        all.push(Warning { source: Arc::clone(source), problem: Problem { path, line: None, reason } });
     }
 }
 

@@ -4,7 +4,7 @@ use crate::case::{Case, case, get, h2, post};
 use crate::run::compare;
 use crate::setup::Setup;
 use serde_json::json;
-use weir_tests::Hcm;
+use weir_tests::{Hcm, typed};
 
 fn chunks(name: &'static str, body: &str) -> Case {
     case(name, format!("POST / HTTP/1.1\r\nhost: test.example\r\ntransfer-encoding: chunked\r\n\r\n{body}"))
@@ -92,6 +92,47 @@ async fn answers_by_itself() {
         h2("HTTP/2", "GET", "/", &[], ""),
     ];
     compare(setup, cases).await;
+}
+
+/// A guest reads each of these properties, and answers with what it got.
+#[tokio::test]
+async fn properties_of_the_node() {
+    let properties = ["id", "cluster", "locality.region", "locality.zone", "locality.sub_zone", "locality.none"];
+    let mut reads = String::new();
+    let mut data = String::new();
+    for (at, property) in properties.iter().enumerate() {
+        let (path, place) = (format!("xds.node.{property}"), 1024 + 64 * at);
+        data.push_str(&format!("(data (i32.const {place}) \"{}\")", path.replace('.', "\\00")));
+        // Named x-0, x-1 and so on; the answer lies where the host put it.
+        data.push_str(&format!("(data (i32.const {}) \"x-{at}\")", place + 48));
+        reads.push_str(&format!(
+            "(if (i32.eqz (call $get (i32.const {place}) (i32.const {}) (i32.const 16) (i32.const 20)))
+                (then (drop (call $add (i32.const 2) (i32.const {}) (i32.const 3) (i32.load (i32.const 16)) (i32.load (i32.const 20))))))",
+            path.len(),
+            place + 48
+        ));
+    }
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            {data}
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 65536)
+            (func (export "proxy_on_context_create") (param i32 i32))
+            (func (export "proxy_on_vm_start") (param i32 i32) (result i32) i32.const 1)
+            (func (export "proxy_on_configure") (param i32 i32) (result i32) i32.const 1)
+            (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) {reads} i32.const 0))"#
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.wasm");
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    let vm = json!({"vm_id": "node", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": file}}});
+    let config =
+        typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": {"name": "node", "vm_config": vm}}));
+    let node = json!({"node": {"locality": {"region": "north", "zone": "a", "sub_zone": "first"}}});
+    compare(Setup::main(Hcm::new().filter("node", config)).set(node), vec![get("all", "/", "")]).await;
 }
 
 /// Each trap in a machine of its own: what comes after a trap differs (Envoy's machine stays broken).

@@ -63,12 +63,6 @@ pub(super) fn compile(
     let trust = trust(proto, problems);
     let host = host_rules(proto, problems);
     let http2 = proto.http2_protocol_options.clone().unwrap_or_default();
-    #[allow(deprecated, reason = "still read, as Envoy does")]
-    let stream_error_on_invalid = http2
-        .override_stream_error_on_invalid_http_message
-        .or_else(|| http2.stream_error_on_invalid_http_messaging.then_some(pb::BoolValue { value: true }))
-        .or(proto.stream_error_on_invalid_http_message)
-        .is_some_and(|b| b.value);
     if problems.len() > before {
         return None;
     }
@@ -107,7 +101,6 @@ pub(super) fn compile(
         codecs: (cx.registry.scope(names::Http1, ""), cx.registry.scope(names::Http2, "")),
         timeouts,
         max_requests: common.max_requests_per_connection.map_or(0, |n| n.value),
-        stream_error_on_invalid,
         proxy_100_continue: proto.proxy_100_continue,
         suppress_envoy_headers: suppresses_envoy_headers(proto),
         buffer_limit,

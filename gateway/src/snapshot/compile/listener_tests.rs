@@ -81,7 +81,7 @@ delayed_close_timeout: 3s
 drain_timeout: 4s
 proxy_100_continue: true
 http_protocol_options: {accept_http_10: true, default_host_for_http_10: h, enable_trailers: true}
-http2_protocol_options: {max_concurrent_streams: 5, initial_stream_window_size: 65536, initial_connection_window_size: 65537, hpack_table_size: 0, override_stream_error_on_invalid_http_message: true}
+http2_protocol_options: {max_concurrent_streams: 5, initial_stream_window_size: 65536, initial_connection_window_size: 65537, hpack_table_size: 0}
 common_http_protocol_options: {idle_timeout: 5s, max_headers_count: 7, max_connection_duration: 8s, max_stream_duration: 9s, headers_with_underscores_action: DROP_HEADER, max_requests_per_connection: 10}
 http_filters: [{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}]
 access_log: [{name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog}}]
@@ -110,7 +110,7 @@ route_config: {virtual_hosts: []}"#;
     assert_eq!(timeouts.request_headers, Some(Duration::from_millis(1)), "only an explicit 0 is off");
     assert_eq!((timeouts.delayed_close, timeouts.drain), (seconds(3), seconds(4)));
     assert_eq!((timeouts.idle, timeouts.connection, timeouts.stream), (seconds(5), seconds(8), seconds(9)));
-    assert!(manager.proxy_100_continue && manager.suppress_envoy_headers && manager.stream_error_on_invalid);
+    assert!(manager.proxy_100_continue && manager.suppress_envoy_headers);
     assert!(manager.http1.accept_http_10 && manager.http1.trailers);
     assert_eq!(&*manager.http1.default_host, b"h");
     let http2 = manager.http2;

@@ -24,8 +24,22 @@ pub use per_route::{PerRoute, compile_per_route};
 #[derive(Debug)]
 pub struct HttpFilters {
     filters: Box<[NamedFilter]>,
-    /// Names of those that are left out, and whether a route could have enabled them.
-    left_out: Box<[(Box<str>, bool)]>,
+    /// The name of the router.
+    router: Box<str>,
+    left_out: Box<[LeftOut]>,
+}
+
+/// A filter that is not supported, and may be missing: `is_optional`, or `disabled`.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Its place in `http_filters`.
+    pub at: usize,
+    /// `name`
+    pub name: Box<str>,
+    /// What it is.
+    pub type_name: Box<str>,
+    /// It would only run where a route says so.
+    pub disabled: bool,
 }
 
 /// A filter under the name by which routes speak of it.
@@ -63,8 +77,14 @@ impl HttpFilters {
 
     /// Whether there is a filter of that name, or at least none to miss if a route `disables` it.
     pub fn knows(&self, name: &str, disables: bool) -> bool {
-        self.filters.iter().any(|filter| *filter.name == *name)
-            || self.left_out.iter().any(|(left_out, disabled)| **left_out == *name && (disables || !disabled))
+        *self.router == *name
+            || self.filters.iter().any(|filter| *filter.name == *name)
+            || self.left_out.iter().any(|left_out| *left_out.name == *name && (disables || !left_out.disabled))
+    }
+
+    /// Those that would run and do not.
+    pub fn missing(&self) -> impl Iterator<Item = &LeftOut> {
+        self.left_out.iter().filter(|left_out| !left_out.disabled)
     }
 
     /// The plugins among them.
@@ -105,13 +125,15 @@ pub fn compile_http_filters(
                     inner.push("disabled", "the router cannot be disabled: it ends every chain");
                 }
                 // Routes may speak of it, though there is nothing to say.
-                left_out.push((proto.name.as_str().into(), false));
-                router = Some(at);
+                router = Some(proto.name.as_str().into());
                 if at + 1 != protos.len() {
                     inner.push("", "the router must be the last filter");
                 }
             }
-            Compiled::LeftOut => left_out.push((proto.name.as_str().into(), proto.disabled)),
+            Compiled::LeftOut(type_name) => {
+                let name = proto.name.as_str().into();
+                left_out.push(LeftOut { at, name, type_name, disabled: proto.disabled });
+            }
             Compiled::Nothing => {}
         }
         problems.nest(&path, inner);
@@ -119,14 +141,15 @@ pub fn compile_http_filters(
     if router.is_none() && problems.len() == before {
         problems.push("http_filters", "the last filter must be envoy.filters.http.router");
     }
-    (problems.len() == before).then(|| HttpFilters { filters: filters.into(), left_out: left_out.into() })
+    let router = router?;
+    (problems.len() == before).then(|| HttpFilters { filters: filters.into(), router, left_out: left_out.into() })
 }
 
 enum Compiled {
     Filter(FilterConfig),
     Router,
-    /// Not supported, and `is_optional` or `disabled`.
-    LeftOut,
+    /// Not supported, and `is_optional` or `disabled`; its type.
+    LeftOut(Box<str>),
     /// A problem was pushed.
     Nothing,
 }
@@ -152,7 +175,7 @@ fn compile_one(proto: &pb::hcm::HttpFilter, plugins: &Plugins, problems: &mut Pr
             unpack(any, &mut inner).and_then(|p| header_mutation::compile(&p, &mut inner)).map(Compiled::Filter)
         }
         WASM => unpack(any, &mut inner).and_then(|p| wasm::compile(&p, plugins, &mut inner)).map(Compiled::Filter),
-        _ if proto.is_optional || proto.disabled => Some(Compiled::LeftOut),
+        _ if proto.is_optional || proto.disabled => Some(Compiled::LeftOut(type_name.into())),
         _ => {
             inner.push("@type", format!("the filter {type_name} is not supported; supported are {SUPPORTED}"));
             None

@@ -69,11 +69,12 @@ pub(super) const BOOTSTRAP: &[Section] = &[
     },
     Section {
         message: "envoy.config.bootstrap.v3.ClusterManager",
-        idle: &[
-            ("local_cluster_name", "used by zone-aware routing only, which is refused"),
-            ("enable_deferred_cluster_creation", "clusters nobody has used cost little in any case"),
+        idle: &[("enable_deferred_cluster_creation", "clusters nobody has used cost little in any case")],
+        refused: &[
+            ("local_cluster_name", "requests would be kept in their zone, which comes later"),
+            ("outlier_detection", LATER),
+            ("upstream_bind_config", "set it on each cluster"),
         ],
-        refused: &[("outlier_detection", LATER), ("upstream_bind_config", "set it on each cluster")],
         ..NOTHING
     },
     Section {

@@ -3,8 +3,9 @@
 use super::super::{NOTHING, Section};
 use super::LATER;
 
-/// Envoy routes by zone only where it knows the cluster it belongs to, and so do we not.
-const NO_ZONES: &str = "as in Envoy without cluster_manager.local_cluster_name, zones are not preferred";
+/// Envoy routes by zone only where it knows the cluster it belongs to.
+const NO_ZONES: &str =
+    "as in Envoy without cluster_manager.local_cluster_name, which is refused, zones are not preferred";
 
 pub(super) const CLUSTER: &[Section] = &[
     Section {

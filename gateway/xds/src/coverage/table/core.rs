@@ -123,8 +123,7 @@ pub(super) const CORE: &[Section] = &[
     },
     Section {
         message: "envoy.config.core.v3.Http2ProtocolOptions",
-        honoured: "hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size \
-                   override_stream_error_on_invalid_http_message stream_error_on_invalid_http_messaging",
+        honoured: "hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size",
         off: &[("allow_connect allow_metadata", LATER)],
         idle: &[
             (
@@ -132,6 +131,10 @@ pub(super) const CORE: &[Section] = &[
                  max_inbound_priority_frames_per_stream max_inbound_window_update_frames_per_data_frame_sent \
                  stream_reset_burst stream_reset_rate",
                 "the HTTP/2 library bounds floods by limits of its own",
+            ),
+            (
+                "override_stream_error_on_invalid_http_message stream_error_on_invalid_http_messaging",
+                "a malformed HTTP/2 request ends its stream, and only what breaks the framing its connection",
             ),
             ("use_oghttp2_codec enable_huffman_encoding max_metadata_size", "there is one codec"),
         ],
@@ -187,7 +190,6 @@ pub(super) const MATCHERS: &[Section] = &[
         idle: &[("google_re2", "there is one engine, of linear time as RE2")],
         ..NOTHING
     },
-    Section { message: "envoy.type.matcher.v3.ListStringMatcher", honoured: "patterns", ..NOTHING },
     Section { message: "envoy.type.matcher.v3.RegexMatchAndSubstitute", honoured: "pattern substitution", ..NOTHING },
     Section { message: "envoy.type.v3.FractionalPercent", honoured: "numerator denominator", ..NOTHING },
     Section { message: "envoy.type.v3.Percent", honoured: "value", ..NOTHING },

@@ -94,12 +94,16 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
                    path_with_escaped_slashes_action strip_matching_host_port strip_any_host_port \
                    strip_trailing_host_dot max_request_headers_kb stream_idle_timeout request_timeout \
                    request_headers_timeout delayed_close_timeout drain_timeout proxy_100_continue \
-                   stream_error_on_invalid_http_message local_reply_config",
+                   local_reply_config",
         values: &[("codec_type", "AUTO HTTP1 HTTP2")],
         off: &[
             ("add_user_agent", LATER),
             ("append_local_overload", "there is no overload manager"),
             ("flush_access_log_on_new_request", LATER),
+            (
+                "stream_error_on_invalid_http_message",
+                "a malformed HTTP/1 message ends its connection; for HTTP/2 see its options",
+            ),
         ],
         idle: &[
             ("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "Envoy 1.40 writes IPv4 addresses plain as well"),
