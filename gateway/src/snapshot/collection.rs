@@ -18,6 +18,7 @@ pub(super) struct Collection<T> {
     by_source: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// In force although their source lists them no more.
     unlisted: BTreeSet<Arc<str>>,
+    revision: u64,
 }
 
 /// A resource; `good` and `refused` may both be there, never neither.
@@ -63,11 +64,16 @@ pub(super) struct Candidate<T> {
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), by_source: HashMap::new(), unlisted: BTreeSet::new() }
+        Self { entries: BTreeMap::new(), by_source: HashMap::new(), unlisted: BTreeSet::new(), revision: 0 }
     }
 }
 
 impl<T> Collection<T> {
+    /// A number that grows whenever a version comes into force, is refused, or goes.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The version in force.
     pub(super) fn good(&self, name: &str) -> Option<&Good<T>> {
         self.entries.get(name)?.good.as_ref()
@@ -96,6 +102,7 @@ impl<T> Collection<T> {
     /// The same version, read again.
     pub(super) fn renew(&mut self, name: &str, value: T, now: SystemTime) {
         let Some(entry) = self.entries.get_mut(name) else { return };
+        self.revision += 1;
         if let Some(good) = &mut entry.good {
             (good.value, good.since) = (value, now);
             entry.refused = None;
@@ -142,6 +149,7 @@ impl<T> Collection<T> {
         let mut in_force = Vec::with_capacity(gone.len());
         for name in gone {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
+            self.revision += 1;
             entry.refused = None;
             if entry.good.is_some() {
                 self.unlisted.insert(Arc::clone(&name));
@@ -161,6 +169,7 @@ impl<T> Collection<T> {
     /// Takes one out, and returns what was in force.
     pub(super) fn remove(&mut self, name: &str) -> Option<T> {
         let entry = self.entries.remove(name)?;
+        self.revision += 1;
         self.unlisted.remove(name);
         if let Some(names) = self.by_source.get_mut(&entry.source) {
             names.remove(name);
@@ -218,7 +227,7 @@ impl<T> Collection<T> {
                 self.take_over(&name, &update.source);
                 self.unlisted.remove(&name);
                 if let Some(entry) = self.entries.get_mut(&name) {
-                    entry.refused = None;
+                    self.revision += u64::from(entry.refused.take().is_some());
                     if let Some(good) = &mut entry.good {
                         good.path = resource.path;
                     }
@@ -257,6 +266,7 @@ impl<T> Collection<T> {
     pub(super) fn accept(&mut self, candidate: Candidate<T>, now: SystemTime, report: &mut Report) -> Option<T> {
         let Candidate { name, source, resource, value } = candidate;
         report.accepted += 1;
+        self.revision += 1;
         let hash = resource.content_hash();
         let Resource { bytes, version, path, .. } = resource;
         let good = Good { hash, bytes, version, path, since: now, value, expired: false };
@@ -275,6 +285,7 @@ impl<T> Collection<T> {
         report: &mut Report,
     ) {
         let name: Arc<str> = resource.name.as_str().into();
+        self.revision += 1;
         let (kind, source) = (resource.kind, Arc::clone(source));
         let wanted = Wanted::of(&resource);
         let refused = Some(Refused { resource, problems: problems.clone(), at: SystemTime::now(), wanted });

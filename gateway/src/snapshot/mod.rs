@@ -13,6 +13,7 @@ pub mod problem;
 pub mod publisher;
 #[cfg(test)]
 mod publisher_tests;
+mod references;
 mod refresh;
 #[allow(clippy::module_inception, reason = "it is what the folder is about")]
 pub mod snapshot;

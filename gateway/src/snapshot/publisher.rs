@@ -15,6 +15,7 @@ use super::compile::secret::compile_secret;
 use super::compile::transport_socket::TlsCx;
 use super::counters::Counters;
 use super::listener::{Awaited, Listener};
+use super::references::KnownReferences;
 use super::snapshot::{RouteConfig, Snapshot};
 use super::stopped::Stopped;
 use super::store::SnapshotStore;
@@ -67,6 +68,8 @@ pub struct Publisher {
     pub(super) former: BTreeMap<Arc<str>, CompiledListener>,
     /// Listeners of which no other version is taken.
     pub(super) stopped: Option<Stopped>,
+    /// The references as they were when they were last looked for.
+    pub(super) known_references: Option<KnownReferences>,
     /// What was warned of, by source and path.
     pub(super) warned: HashSet<(Arc<str>, String)>,
 }
@@ -113,6 +116,7 @@ impl Publisher {
             changes: 0,
             former: BTreeMap::new(),
             stopped: None,
+            known_references: None,
             warned: HashSet::new(),
         }
     }
@@ -171,10 +175,10 @@ impl Publisher {
     fn count_failure(&mut self, source: &str, kind: Kind) {
         self.counters.source_failed(kind);
         let of_source = |r: &Reference| r.kind == kind && r.path.to_str() == Some(source);
-        for Reference { name, .. } in self.references().into_iter().filter(of_source) {
+        for Reference { name, .. } in self.references().iter().filter(|r| of_source(r)) {
             match kind {
-                Kind::Route => self.counters.routes_failed(&self.listeners, &name),
-                Kind::Secret => self.counters.secret_failed(&self.settings.registry, &name),
+                Kind::Route => self.counters.routes_failed(&self.listeners, name),
+                Kind::Secret => self.counters.secret_failed(&self.settings.registry, name),
                 Kind::Endpoint => {
                     let clusters = self.eds_clusters.get(name.as_str()).into_iter().flatten();
                     clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_failed(c));
@@ -182,20 +186,6 @@ impl Publisher {
                 Kind::Cluster | Kind::Listener | Kind::Extension => {}
             }
         }
-    }
-
-    /// Resources in files that listeners and clusters name, those that were refused included; sorted, each once.
-    pub fn references(&self) -> Vec<Reference> {
-        let listeners = self.listeners.all().flat_map(|(_, good)| &good.value.references);
-        let clusters = self.clusters.all().flat_map(|(_, good)| &good.value.references);
-        let of_refused = self.listeners.refused().flat_map(|(_, refused)| &refused.wanted.references);
-        let of_refused = of_refused.chain(self.clusters.refused().flat_map(|(_, refused)| &refused.wanted.references));
-        let mut all: BTreeSet<&Reference> = listeners.chain(clusters).chain(of_refused).collect();
-        // Where the newest versions find a resource of that name is where former ones find it, too.
-        let named: HashSet<(Kind, &str)> = all.iter().map(|r| (r.kind, r.name.as_str())).collect();
-        let former = self.former.values().flat_map(|listener| &listener.references);
-        all.extend(former.filter(|r| !named.contains(&(r.kind, r.name.as_str()))));
-        all.into_iter().cloned().collect()
     }
 
     /// Whether a version of a resource is refused that this source has.
@@ -399,7 +389,7 @@ impl Publisher {
         if secrets.is_empty() && endpoints.is_empty() && routes.is_empty() {
             return false;
         }
-        let named: HashSet<(Kind, String)> = self.references().into_iter().map(|r| (r.kind, r.name)).collect();
+        let named: HashSet<(Kind, String)> = self.references().iter().map(|r| (r.kind, r.name.clone())).collect();
         let unnamed = |kind: Kind, names: Vec<Arc<str>>| {
             names.into_iter().filter(|name| !named.contains(&(kind, name.to_string()))).collect::<Vec<_>>()
         };

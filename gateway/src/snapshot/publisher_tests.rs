@@ -188,7 +188,7 @@ fn clusters_follow_the_assignment_of_their_service() {
     let registry = Registry::new(1);
     let mut publisher = publisher_with(Arc::clone(&registry));
     publisher.publish(vec![update("a", Cluster, &[&eds("c", "svc"), &eds("d", ""), &cluster("e", 1)])]);
-    let names: Vec<_> = publisher.references().into_iter().map(|r| (r.kind, r.name)).collect();
+    let names: Vec<_> = publisher.references().iter().map(|r| (r.kind, r.name.clone())).collect();
     assert_eq!(names, [(Endpoint, "d".to_owned()), (Endpoint, "svc".to_owned())]);
     assert_eq!(ports(&publisher, "c"), [0; 0]);
     let static_before = publisher.store().load().clusters.find("e").cloned().unwrap();

@@ -115,9 +115,9 @@ impl Sources {
     /// Waits until files have changed, and says which. To be followed by [`Sources::refresh`].
     pub async fn changed(&mut self, publisher: &Mutex<Publisher>) -> Vec<PathBuf> {
         if self.watch.is_none() {
-            let publisher = publisher.lock().await;
+            let mut publisher = publisher.lock().await;
             self.watch = Some(FileWatch::new());
-            self.follow(&publisher);
+            self.follow(&mut publisher);
         }
         match &mut self.watch {
             Some(watch) => watch.changed().await,
@@ -188,8 +188,9 @@ impl Sources {
         publisher: &mut Publisher,
         findings: &mut Vec<Finding>,
     ) -> Vec<Update> {
-        let wanted = self.roots.iter().chain(references).map(|r| (r.kind, r.path.clone()));
-        let new: BTreeSet<FileKey> = wanted.filter(|key| !self.files.contains_key(key)).collect();
+        let wanted: BTreeSet<(Kind, &Path)> = self.roots.iter().chain(references).map(|r| (r.kind, &*r.path)).collect();
+        let wanted = wanted.into_iter().map(|(kind, path)| (kind, path.to_owned()));
+        let new: Vec<FileKey> = wanted.filter(|key| !self.files.contains_key(key)).collect();
         new.iter().filter_map(|key| self.read(key, publisher, findings)).collect()
     }
 
@@ -264,10 +265,10 @@ impl Sources {
 
     /// A file can be right and still not have what is looked for in it.
     fn report_dangling(&mut self, references: &[Reference], publisher: &Publisher) {
-        let leads_nowhere = |r: &&Reference| {
-            let names = self.files.get(&(r.kind, r.path.clone())).and_then(Option::as_ref);
-            names.is_some_and(|names| !names.contains(&r.name))
-        };
+        let files = self.files.iter().filter_map(|((kind, path), names)| Some(((*kind, &**path), names.as_ref()?)));
+        let files: BTreeMap<(Kind, &Path), &BTreeSet<String>> = files.collect();
+        let leads_nowhere =
+            |r: &&Reference| files.get(&(r.kind, &*r.path)).is_some_and(|names| !names.contains(&r.name));
         let dangling: BTreeSet<Reference> = references.iter().filter(leads_nowhere).cloned().collect();
         let mut lacking = Vec::new();
         for reference in dangling.difference(&self.dangling) {
@@ -300,12 +301,12 @@ impl Sources {
     }
 
     /// Watches what is named now.
-    fn follow(&mut self, publisher: &Publisher) {
+    fn follow(&mut self, publisher: &mut Publisher) {
         let Some(watch) = &mut self.watch else { return };
         let data = publisher.files();
         let references = publisher.references();
         let paths = self.files.keys().map(|(_, path)| path.clone()).chain(data.iter().map(|f| f.path.clone()));
-        let named = self.roots.iter().chain(&references).filter_map(|r| r.watched_directory.clone());
+        let named = self.roots.iter().chain(&*references).filter_map(|r| r.watched_directory.clone());
         let folders = named.chain(data.iter().filter_map(|f| f.directory.clone()));
         watch.set(paths.collect::<Vec<_>>(), folders.collect::<Vec<_>>(), self.read_at);
     }
