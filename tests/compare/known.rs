@@ -44,7 +44,14 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
            log flags = UPE, log details = "upstream_reset_after_response_started{protocol_error}""#,
         "RFC 9112 section 7.1: the framing is broken; Envoy skips to the next line",
     ),
+    ("responses::broken", "HTTP/1.2", BAD_GATEWAY, STATUS_LINE),
     ("responses::broken", "HTTP/2.0", BAD_GATEWAY, STATUS_LINE),
+    (
+        "responses::broken",
+        "line ends without CR",
+        BAD_GATEWAY,
+        "RFC 9112 section 2.2: lines end by CRLF; who is lenient may see another end of the head than the next",
+    ),
     ("responses::broken", "a status of two digits", BAD_GATEWAY_AND_KEPT, STATUS_LINE),
     ("responses::broken", "a status of four digits", BAD_GATEWAY, STATUS_LINE),
     (
@@ -75,12 +82,6 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         SWITCHED,
     ),
     ("responses::broken", "101 over HTTP/2", BAD_GATEWAY, SWITCHED),
-    (
-        "responses::broken",
-        "a body after 204",
-        "answer, log",
-        "the answer is complete at its head; what follows is never used, and the connection is closed",
-    ),
     (
         "connection::http_2",
         "HTTP/1 where only HTTP/2 is",

@@ -71,7 +71,7 @@ impl Names {
     pub(crate) fn log(&self, line: &Value) -> String {
         let fields = line.as_object().into_iter().flatten().filter(|(name, _)| *name != "from");
         let shown = |name: &str, value: &Value| match name {
-            "flags" => sorted_flags(&value.to_string()),
+            "flags" => value.to_string().trim_matches('"').to_owned(),
             _ => self.text(&value.to_string()),
         };
         let mut fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {}", shown(name, value))).collect();
@@ -127,13 +127,6 @@ pub(crate) fn own_address() -> Option<IpAddr> {
 /// RFC 9112 section 4: a client ignores the reason phrase.
 fn without_reason(line: &str) -> String {
     line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-/// Envoy writes flags in the order in which they were set.
-fn sorted_flags(value: &str) -> String {
-    let mut flags: Vec<_> = value.trim_matches('"').split(',').collect();
-    flags.sort_unstable();
-    flags.join(",")
 }
 
 /// To 100 ms, or to a second of many: before a retry some milliseconds have gone by, two back-offs may take a hundred.

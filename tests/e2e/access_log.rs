@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
-use weir_tests::{Bootstrap, Client, Gateway, Hcm, Upstream, eventually_some, get, typed};
+use weir_tests::{Bootstrap, Client, Gateway, Hcm, Upstream, cluster, eventually_some, get, refused_address, typed};
 
 fn file_log(path: &str, fields: Value) -> Value {
     let mut config = json!({"path": path});
@@ -92,4 +92,33 @@ async fn a_log_that_was_moved_away_is_opened_again_on_a_signal() {
         text.contains("/second").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_is_named_once_chosen_and_its_address_once_connected() {
+    let upstream = Upstream::start().await;
+    let (refused, _guard) = refused_address();
+    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_HOST% %UPSTREAM_REMOTE_ADDRESS%\n";
+    let log = file_log("access.log", json!({"log_format": {"text_format_source": {"inline_string": format}}}));
+    let routes = ["good", "refused", "full"]
+        .map(|name| json!({"match": {"prefix": format!("/{name}")}, "route": {"cluster": name}}));
+    let mut full = cluster("full", &[upstream.address]);
+    full["circuit_breakers"] = json!({"thresholds": [{"max_pending_requests": 0}]});
+    let hcm = Hcm::new().routes(json!(routes)).set(json!({"access_log": [log]}));
+    let bootstrap = Bootstrap::new()
+        .listener("main", hcm)
+        .cluster("good", upstream.address)
+        .cluster("refused", refused)
+        .cluster_value(full);
+    let gateway = Gateway::weir(bootstrap).await;
+    for path in ["/good", "/refused", "/full"] {
+        get(gateway.address(), path).await.unwrap();
+    }
+
+    let path = gateway.folder().join("access.log");
+    let lines = async || std::fs::read_to_string(&path).ok().filter(|text| text.lines().count() == 3);
+    let text = eventually_some("all are in the log", lines).await;
+
+    let good = upstream.address;
+    assert_eq!(text, format!("200 - {good} {good}\n503 UF {refused} -\n503 UO - -\n"));
 }

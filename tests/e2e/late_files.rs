@@ -142,6 +142,16 @@ async fn endpoints_and_secrets_that_their_files_lack() {
     );
     let serves = async || get(gateway.address(), "/late").await.is_ok_and(|answer| answer.status == 200);
     eventually("it has endpoints", serves).await;
+
+    let nowhere = json!([{"lb_endpoints": [{"endpoint": {"address": {"socket_address":
+        {"address": "nowhere.example", "port_value": 1}}}}]}]);
+    write(
+        &eds,
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        json!({"cluster_name": "late", "endpoints": nowhere}),
+    );
+    gateway.stat_becomes("cluster.late.update_rejected", 1).await;
+    assert_eq!(get(gateway.address(), "/late").await.unwrap().status, 200);
 }
 
 /// The bootstrap of the file, changed by what stands on the command line.

@@ -270,6 +270,7 @@ impl Router {
         let now = Instant::now();
         {
             let mut state = stream.edit();
+            state.info.upstream_connected = true;
             state.info.upstream_local = lease.local;
             state.info.upstream_tls = lease.tls.clone();
             state.info.upstream_tx_first.get_or_insert(now);

@@ -133,6 +133,13 @@ impl Counters {
         metrics.inc(cluster::UPDATE_FAILURE);
     }
 
+    /// A cluster's endpoints came and cannot be used.
+    pub(super) fn endpoints_refused(&self, cluster: &Cluster) {
+        let metrics = cluster.runtime.metrics();
+        metrics.inc(cluster::UPDATE_ATTEMPT);
+        metrics.inc(cluster::UPDATE_REJECTED);
+    }
+
     /// A secret's files changed, and cannot be used.
     pub(super) fn key_rotation_failed(&mut self, registry: &Registry, name: &str) {
         self.sds(registry, name).inc(sds::KEY_ROTATION_FAILED);

@@ -8,7 +8,7 @@ use prost::Message;
 use weir_xds::{Kind, Problem, Resource, pb};
 
 use super::collection::Collection;
-use super::compile::cluster::{ClusterCx, compile_assignment, compile_cluster, eds_reference};
+use super::compile::cluster::{ClusterCx, compile_cluster, compile_update, eds_reference};
 use super::compile::connection_manager::compile_routes;
 use super::compile::listener::{CompiledListener, secrets};
 use super::compile::secret::compile_secret;
@@ -262,8 +262,9 @@ impl Publisher {
 
     fn take_endpoints(&mut self, update: Update, report: &mut Report) -> bool {
         self.endpoints.unlist(&update);
+        let refused = report.rejected.len();
         let candidates = self.endpoints.candidates(update, report, |resource, _, problems| {
-            compile_assignment(&decode::<pb::endpoint::ClusterLoadAssignment>(resource, problems)?, problems)
+            compile_update(&decode::<pb::endpoint::ClusterLoadAssignment>(resource, problems)?, problems)
         });
         let (now, mut changed) = (SystemTime::now(), false);
         for candidate in candidates {
@@ -275,6 +276,10 @@ impl Publisher {
                 changed = true;
             }
             self.endpoints.accept(candidate, now, report);
+        }
+        for rejected in report.rejected.iter().skip(refused) {
+            let clusters = self.eds_clusters.get(rejected.name.as_str()).into_iter().flatten();
+            clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_refused(c));
         }
         changed
     }

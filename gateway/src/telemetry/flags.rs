@@ -9,7 +9,8 @@ macro_rules! flags {
         impl ResponseFlags {
             $(#[doc = $doc] pub const $name: Self = Self(1 << $bit);)*
 
-            /// (flag, short name, long name) of every flag, in the order Envoy prints them.
+            /// (flag, short name, long name) of every flag, in the order Envoy prints them: it knows first that
+            /// there is no further try, then why the last one failed.
             pub const ALL: &[(Self, &str, &str)] = &[$((Self::$name, $short, $long)),*];
         }
     };
@@ -17,10 +18,10 @@ macro_rules! flags {
 
 flags! {
     0 NO_HEALTHY_UPSTREAM "UH" "NoHealthyUpstream" "The cluster has no endpoint that may be used.";
-    1 UPSTREAM_CONNECTION_FAILURE "UF" "UpstreamConnectionFailure" "No connection to the endpoint could be made.";
     2 UPSTREAM_OVERFLOW "UO" "UpstreamOverflow" "A circuit breaker is open.";
-    3 NO_ROUTE_FOUND "NR" "NoRouteFound" "No route, or no filter chain, matched.";
     4 UPSTREAM_RETRY_LIMIT_EXCEEDED "URX" "UpstreamRetryLimitExceeded" "The request failed on its last attempt.";
+    1 UPSTREAM_CONNECTION_FAILURE "UF" "UpstreamConnectionFailure" "No connection to the endpoint could be made.";
+    3 NO_ROUTE_FOUND "NR" "NoRouteFound" "No route, or no filter chain, matched.";
     5 NO_CLUSTER_FOUND "NC" "NoClusterFound" "The route names a cluster that does not exist.";
     6 DURATION_TIMEOUT "DT" "DurationTimeout" "The stream lived for longer than allowed.";
     7 DOWNSTREAM_CONNECTION_TERMINATION "DC" "DownstreamConnectionTermination" "The client went away.";

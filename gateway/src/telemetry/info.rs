@@ -103,6 +103,8 @@ pub struct StreamInfo {
     pub cluster: Option<Arc<str>>,
     /// The endpoint that was tried last.
     pub upstream_remote: Option<SocketAddr>,
+    /// There was a connection to it.
+    pub upstream_connected: bool,
     /// The local end of that connection.
     pub upstream_local: Option<SocketAddr>,
     /// TLS towards the endpoint.
@@ -155,6 +157,7 @@ impl StreamInfo {
             virtual_host: None,
             cluster: None,
             upstream_remote: None,
+            upstream_connected: false,
             upstream_local: None,
             upstream_tls: None,
             upstream_failure: None,

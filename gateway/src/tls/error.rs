@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustls::CertificateError;
+
 use super::secret::SecretError;
 use super::validation::Refused;
 
@@ -39,16 +41,44 @@ impl TlsError {
     /// without spaces.
     pub fn transport_failure_reason(&self) -> String {
         let what = match self {
-            Self::Rustls(rustls::Error::InvalidCertificate(_)) | Self::Resumption(_) => {
-                "CERTIFICATE_VERIFY_FAILED".to_owned()
+            Self::Rustls(rustls::Error::InvalidCertificate(error))
+            | Self::Resumption(rustls::Error::InvalidCertificate(error)) => {
+                format!("CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_{}", unverified_reason(error))
             }
+            Self::Resumption(_) => "CERTIFICATE_VERIFY_FAILED".to_owned(),
             Self::Rustls(rustls::Error::AlertReceived(alert)) => format!("ALERT_{alert:?}").to_ascii_uppercase(),
             Self::Rustls(rustls::Error::NoCertificatesPresented) => "PEER_DID_NOT_RETURN_A_CERTIFICATE".to_owned(),
             Self::SecretMissing(_) => return "TLS_error:_Secret_is_not_supplied_by_SDS".to_owned(),
-            other => other.to_string().replace(char::is_whitespace, "_"),
+            other => without_spaces(&other.to_string()),
         };
         format!("TLS_error:|{what}:TLS_error_end")
     }
+}
+
+/// What is not good about a certificate, in OpenSSL's words where it has some.
+fn unverified_reason(error: &CertificateError) -> String {
+    use CertificateError as E;
+    let words = match error {
+        E::Expired | E::ExpiredContext { .. } => "certificate_has_expired",
+        E::NotValidYet | E::NotValidYetContext { .. } => "certificate_is_not_yet_valid",
+        E::UnknownIssuer => "unable_to_get_local_issuer_certificate",
+        E::Revoked => "certificate_revoked",
+        E::UnknownRevocationStatus => "unable_to_get_certificate_CRL",
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => "CRL_has_expired",
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => "unsupported_certificate_purpose",
+        E::BadSignature => "certificate_signature_failure",
+        E::Other(other) => match other.0.downcast_ref() {
+            Some(Refused::NotTheName | Refused::NoName) => return "SAN_matcher".to_owned(),
+            Some(Refused::NotListed) => return "cert_hash_and_spki".to_owned(),
+            None => return without_spaces(&other.to_string()),
+        },
+        other => return without_spaces(&other.to_string()),
+    };
+    format!("X509_verify_cert:_{words}")
+}
+
+fn without_spaces(text: &str) -> String {
+    text.replace(char::is_whitespace, "_")
 }
 
 /// What of a peer's certificate was not good.
@@ -67,7 +97,7 @@ impl TlsError {
     pub fn unverified(&self) -> Option<Unverified> {
         match self {
             Self::Resumption(_) => Some(Unverified::Chain),
-            Self::Rustls(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {
+            Self::Rustls(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => {
                 Some(match other.0.downcast_ref() {
                     Some(Refused::NotTheName | Refused::NoName) => Unverified::Name,
                     Some(Refused::NotListed) => Unverified::Hash,

@@ -547,7 +547,15 @@ async fn endpoints_are_verified() {
 
     assert!(connect(&upstream(|_| {}, vec![]), ANY).await.is_ok(), "without validation nothing is verified");
     let refused = connect(&upstream(|_| {}, vec![stranger.validation(Validation::default())]), ANY).await.unwrap_err();
-    assert_eq!(refused.transport_failure_reason(), "TLS_error:|CERTIFICATE_VERIFY_FAILED:TLS_error_end");
+    assert_eq!(
+        refused.transport_failure_reason(),
+        "TLS_error:|CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_X509_verify_cert:_unable_to_get_local_issuer_certificate:TLS_error_end"
+    );
+    let refused = connect(&upstream(|_| {}, vec![named(NameKind::Dns, exact("b.test"))]), ANY).await.unwrap_err();
+    assert_eq!(
+        refused.transport_failure_reason(),
+        "TLS_error:|CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_SAN_matcher:TLS_error_end"
+    );
 
     assert!(connect(&upstream(|_| {}, vec![named(NameKind::Dns, exact("a.test"))]), ANY).await.is_ok());
     assert!(connect(&upstream(|_| {}, vec![named(NameKind::Dns, exact("b.test"))]), ANY).await.is_err());

@@ -1,7 +1,9 @@
 //! Making a connection to an endpoint: TCP, its options, TLS.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use socket2::SockRef;
@@ -61,7 +63,17 @@ fn count_failure(metrics: Chunk<'_, ClusterSsl>, error: &TlsError) {
 
 async fn connect_tcp(options: &SocketOptions, address: SocketAddr) -> Result<TcpStream, UpstreamError> {
     let socket = open(options, address).map_err(|error| UpstreamError::immediate(&error))?;
-    socket.connect(address).await.map_err(|error| UpstreamError::delayed(&error))
+    let mut connecting = pin!(socket.connect(address));
+    let mut waited = false;
+    let connected = poll_fn(|task| {
+        let polled = connecting.as_mut().poll(task);
+        waited |= polled.is_pending();
+        polled
+    });
+    connected.await.map_err(|error| match waited {
+        true => UpstreamError::delayed(&error),
+        false => UpstreamError::unreachable(&error, address),
+    })
 }
 
 fn open(options: &SocketOptions, address: SocketAddr) -> io::Result<TcpSocket> {

@@ -23,11 +23,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Whether it idles as it should: open, and without input that nobody asked for. Costs no system call unless the
-    /// socket was reported readable.
+    /// Whether it idles as it should: open, and without input that nobody asked for, on which we close it. Costs no system
+    /// call unless the socket was reported readable.
     pub(super) fn is_quiet(&mut self) -> bool {
         match self.wire.io_mut().try_read(&mut [0; 1]) {
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Ok(0) | Err(_) => {
+                self.slot.end = End::Remote;
+                false
+            }
             Ok(_) => false,
         }
     }

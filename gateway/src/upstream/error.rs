@@ -1,6 +1,7 @@
 //! Why an endpoint could not be reached.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::cluster::BreakerKind;
 
@@ -31,6 +32,12 @@ impl UpstreamError {
     /// The socket could not even start to connect.
     pub(super) fn immediate(error: &io::Error) -> Self {
         Self::Connect { reason: format!("immediate connect error: {}", system_text(error)) }
+    }
+
+    /// The system knows no way there.
+    pub(super) fn unreachable(error: &io::Error, address: SocketAddr) -> Self {
+        let reason = format!("immediate connect error: {}|remote address:{address}", system_text(error));
+        Self::Connect { reason }
     }
 
     /// The endpoint, or the network, refused.

@@ -97,7 +97,6 @@ impl Pool {
             if connection.is_quiet() {
                 return self.attach(connection, cluster, endpoint, priority).map(Some);
             }
-            connection.slot.end = End::Remote;
         }
     }
 
@@ -247,7 +246,6 @@ impl Pool {
         if !self.waiting.is_empty() {
             if !connection.is_quiet() {
                 // Its end makes place for another.
-                connection.slot.end = End::Remote;
                 return;
             }
             let Some(back) = self.waiting.hand_over(connection) else { return };
@@ -296,10 +294,7 @@ impl Pool {
         self.idle.borrow_mut().retain_mut(|idle| {
             let expires = config.http.idle_timeout.and_then(|timeout| idle.since.checked_add(timeout));
             let connection = &mut idle.connection;
-            let counter = if gone {
-                None
-            } else if !connection.is_quiet() {
-                connection.slot.end = End::Remote;
+            let counter = if gone || !connection.is_quiet() {
                 None
             } else if expires.is_some_and(|at| at <= now) {
                 Some(metric::UPSTREAM_CX_IDLE_TIMEOUT)

@@ -149,7 +149,9 @@ async fn a_connection_that_the_endpoint_closed_or_wrote_to_is_not_used() {
                 first.wire.io().readable().await.unwrap();
                 first.release(Instant::now());
                 assert!(fresh(&bench.acquire().await.unwrap()), "unsolicited bytes: {unsolicited}");
-                assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), 1);
+                assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_REMOTE), u64::from(!unsolicited));
+                // The new one was closed, too.
+                assert_eq!(bench.count(metric::UPSTREAM_CX_DESTROY_LOCAL), 1 + u64::from(unsolicited));
             }
         })
         .await;

@@ -44,6 +44,7 @@ async fn requests() {
         get("a close in capitals", "/", "Connection: Close\r\n"),
         get("keep-alive in words", "/", "connection: keep-alive\r\nkeep-alive: timeout=5\r\n"),
         get("headers that connection names", "/", "connection: x-hop, keep-alive\r\nx-hop: 1\r\n"),
+        get("the end of a connection to a proxy", "/", "proxy-connection: Close\r\n"),
         get("hop-by-hop headers", "/", "proxy-connection: keep-alive\r\nte: trailers\r\ntrailer: x-t\r\n"),
         get("proxy authentication", "/", "proxy-authenticate: a\r\nproxy-authorization: b\r\n"),
         get("te with more than trailers", "/", "te: gzip, trailers\r\n"),

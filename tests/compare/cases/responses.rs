@@ -155,6 +155,12 @@ async fn broken() {
             "a second answer",
             "raw=HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nhiHTTP/1.1 200 OK\\r\\ncontent-length: 4\\r\\n\\r\\nevil",
         ),
+        ask("a line end before the answer", "raw=\\r\\nHTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nhi"),
+        ask("204 in chunks", "raw=HTTP/1.1 204 No Content\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n"),
+        ask("204 of length 0", "raw=HTTP/1.1 204 No Content\\r\\ncontent-length: 0\\r\\n\\r\\n"),
+        ask("103 with a length", "raw=HTTP/1.1 103 Early Hints\\r\\ncontent-length: 2\\r\\n\\r\\nhi"),
+        ask("line ends without CR", "raw=HTTP/1.1 200 OK\\ncontent-length: 2\\n\\nhi"),
+        raw("HTTP/1.2", format!("{}content-length: 2\\r\\n\\r\\nhi", ok.replace("1.1", "1.2"))),
         ask("a body after 204", "raw=HTTP/1.1 204 No Content\\r\\ncontent-length: 2\\r\\n\\r\\nhi"),
         ask("chunks after 304", "raw=HTTP/1.1 304 Not Modified\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n"),
         case(

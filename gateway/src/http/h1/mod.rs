@@ -114,6 +114,11 @@ impl FramingFields {
         Ok(())
     }
 
+    /// No standard has it, and who sends it means what it says.
+    fn proxy_connection(&mut self, value: &[u8]) {
+        self.close |= value.split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+    }
+
     fn connection(&mut self, value: &[u8]) -> Result<(), HeadError> {
         for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|t| !t.is_empty()) {
             if token.eq_ignore_ascii_case(b"close") {

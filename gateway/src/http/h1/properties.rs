@@ -173,6 +173,8 @@ proptest! {
     /// What we write as an answer has one meaning.
     #[test]
     fn answers_read_as_they_were_written(status in 200u16..600, length in proptest::option::of(0u32..1000), close in any::<bool>()) {
+        // It has no body, so that nobody writes these fields into it.
+        prop_assume!(status != 204);
         let mut head = crate::http::ResponseHead::new(status);
         if let Some(length) = length {
             head.headers.append("content-length", length.to_string().as_bytes());

@@ -98,6 +98,7 @@ fn parse_into<'b>(
             }
             Hop::Te => transfer_extensions(field.value, &mut headers),
             Hop::KeepAlive => {}
+            Hop::ProxyConnection => framing.proxy_connection(field.value),
             Hop::Expect => {
                 expect_continue = field.value.eq_ignore_ascii_case(b"100-continue") && !headers.contains(field.name);
                 headers.append(field.name, field.value);
@@ -204,6 +205,7 @@ enum Hop {
     Upgrade,
     Te,
     KeepAlive,
+    ProxyConnection,
     Expect,
 }
 
@@ -218,7 +220,7 @@ fn hop(name: &str) -> Hop {
         10 if is("connection") => Hop::Connection,
         10 if is("keep-alive") => Hop::KeepAlive,
         14 if is("content-length") => Hop::ContentLength,
-        16 if is("proxy-connection") => Hop::KeepAlive,
+        16 if is("proxy-connection") => Hop::ProxyConnection,
         17 if is("transfer-encoding") => Hop::TransferEncoding,
         _ => Hop::No,
     }

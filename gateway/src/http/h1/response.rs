@@ -40,6 +40,10 @@ fn parse_into<'b>(
     limits: HeadLimits,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<ResponseStart>, HeadError> {
+    // httparse skips empty lines: they were the end of something that nobody asked for.
+    if matches!(buf.first(), Some(b'\r' | b'\n')) {
+        return Err(HeadError::CODEC);
+    }
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, fields);
     let consumed = match parsed {
@@ -66,7 +70,7 @@ fn parse_into<'b>(
             10 if is("connection") => framing.connection(field.value)?,
             10 if is("keep-alive") => {}
             7 if is("upgrade") => {}
-            16 if is("proxy-connection") => {}
+            16 if is("proxy-connection") => framing.proxy_connection(field.value),
             _ => headers.append(field.name, field.value),
         }
     }
@@ -76,6 +80,12 @@ fn parse_into<'b>(
     join_lines(&mut headers, Of::Response);
 
     if status == 204 || status < 200 {
+        if framing.chunked {
+            return Err(HeadError::bad("http1.transfer_encoding_not_allowed"));
+        }
+        if framing.length.is_some_and(|length| length > 0) {
+            return Err(HeadError::bad("http1.content_length_not_allowed"));
+        }
         headers.remove("content-length");
     }
     let body = body_of(&framing, status, head_request)?;
@@ -111,12 +121,13 @@ mod tests {
 
     #[test]
     fn bodies_by_status_and_fields() {
-        let cases: [(&str, bool, &str, bool); 8] = [
+        let cases: [(&str, bool, &str, bool); 9] = [
+            ("200 OK\r\ncontent-length: 0\r\nproxy-connection: Close", false, "Length(0)", false),
             ("200 OK\r\ncontent-length: 3", false, "Length(3)", true),
             ("200 OK\r\ncontent-length: 3", true, "Length(0)", true),
             ("200 OK\r\ntransfer-encoding: chunked", false, "Chunked", true),
             ("200 OK", false, "UntilClose", false),
-            ("204 No\r\ncontent-length: 3", false, "Length(0)", true),
+            ("204 No\r\ncontent-length: 0", false, "Length(0)", true),
             ("304 Not\r\ncontent-length: 3", false, "Length(0)", true),
             ("100 Continue", false, "Length(0)", true),
             ("200 OK\r\ncontent-length: 0\r\nconnection: close", false, "Length(0)", false),
@@ -133,11 +144,15 @@ mod tests {
         for rest in [
             "200 OK\r\ncontent-length: 3\r\ncontent-length: 4",
             "200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked",
+            "204 No\r\ncontent-length: 3",
+            "204 No\r\ntransfer-encoding: chunked",
+            "103 Hints\r\ncontent-length: 3",
             "099 X",
             "200 OK\r\na: b\nc: d",
         ] {
             assert!(parse(&format!("HTTP/1.1 {rest}\r\n\r\n"), false).is_err(), "{rest:?}");
         }
         assert!(parse("SSH-2.0-x\r\n", false).is_err());
+        assert!(parse("\r\nHTTP/1.1 200 OK\r\n\r\n", false).is_err());
     }
 }

@@ -28,6 +28,10 @@ impl Router {
                 {
                     endpoint.stats.rq_error.fetch_add(1, Relaxed);
                 }
+                if *kind == BreakerKind::Pending {
+                    // As Envoy, which has not asked the endpoint for anything.
+                    stream.edit().info.upstream_remote = None;
+                }
                 (Cause::Overflow, Failure::Overflow)
             }
             UpstreamError::Timeout => (Cause::ConnectTimeout, Failure::Connect),
@@ -105,6 +109,10 @@ impl Router {
 
     fn try_again(&mut self, now: Instant, worker: &Worker, stream: &Stream) -> Event {
         self.tell_time_left(now, stream);
+        {
+            let mut state = stream.edit();
+            (state.info.upstream_connected, state.info.upstream_local) = (false, None);
+        }
         match self.try_once(worker, stream) {
             Ok(()) => Event::Moved,
             Err(cause) => {

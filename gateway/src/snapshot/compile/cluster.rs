@@ -16,7 +16,8 @@ use foldhash::fast::FixedState;
 use prost::Message;
 use weir_xds::{Kind, pb};
 
-pub use self::assignment::compile_assignment;
+use self::assignment::compile_assignment;
+pub use self::assignment::compile_update;
 use super::transport_socket::{AutoSan, TlsCx, compile_upstream_socket};
 use crate::cluster::{Assignment, Cluster, ClusterConfig, RetryBudget, SocketOptions, TcpKeepalive, Thresholds};
 use crate::snapshot::{Problems, Reference};
@@ -111,7 +112,7 @@ fn unsupported(proto: &pb::cluster::Cluster, problems: &mut Problems) {
         ("lb_subset_config", proto.lb_subset_config.is_some()),
         ("filters", !proto.filters.is_empty()),
         ("upstream_config", proto.upstream_config.is_some()),
-        ("preconnect_policy", proto.preconnect_policy.is_some()),
+        ("preconnect_policy", proto.preconnect_policy.as_ref().is_some_and(|policy| *policy != Default::default())),
         ("connection_pool_per_downstream_connection", proto.connection_pool_per_downstream_connection),
     ];
     for (field, _) in set.into_iter().filter(|(_, set)| *set) {

@@ -64,6 +64,7 @@ fn info(tls: bool) -> StreamInfo {
     info.bytes_sent = 98;
     info.cluster = Some("up".into());
     info.upstream_remote = Some("127.0.0.1:1".parse().unwrap());
+    info.upstream_connected = true;
     info.metadata.push(("ns".to_owned(), json!({"a": {"b": "text"}, "n": 5})));
     info.filter_state.push(("key".to_owned(), b"value".to_vec()));
     info
@@ -92,7 +93,7 @@ fn operators() {
         ("%RESP(X-ANSWER)% %RESP(:STATUS)% %TRAILER(x)%", "yes 503 -"),
         (
             "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
-            "503 UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
+            "503 URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure",
         ),
         ("%RESPONSE_CODE_DETAILS%|%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "via_upstream|via upstream"),
         ("%DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %REQUEST_DURATION%", "12 5 7 -"),
@@ -140,7 +141,7 @@ fn operators_of_tls() {
 fn the_default_line_is_envoys() {
     assert_eq!(
         text(DEFAULT_ACCESS_LOG, false),
-        "[2026-11-22T15:30:29.008Z] \"GET /up?x=1&y=&x=2 HTTP/1.1\" 503 UF,URX 0 98 12 - \"-\" \"a\"b\tc\" \"-\" \"example.com\" \"127.0.0.1:1\"\n"
+        "[2026-11-22T15:30:29.008Z] \"GET /up?x=1&y=&x=2 HTTP/1.1\" 503 URX,UF 0 98 12 - \"-\" \"a\"b\tc\" \"-\" \"example.com\" \"127.0.0.1:1\"\n"
     );
 }
 

@@ -271,6 +271,9 @@ pub(super) enum Peer {
     /// The peer of the TCP connection.
     ClientDirect,
     Local,
+    /// The endpoint that was chosen.
+    Endpoint,
+    /// The same, once it is connected.
     Upstream,
     UpstreamLocal,
 }
@@ -281,7 +284,8 @@ impl Peer {
             Self::Client => Some(info.client),
             Self::ClientDirect => Some(info.connection.remote),
             Self::Local => Some(info.connection.local),
-            Self::Upstream => info.upstream_remote,
+            Self::Endpoint => info.upstream_remote,
+            Self::Upstream => info.upstream_remote.filter(|_| info.upstream_connected),
             Self::UpstreamLocal => info.upstream_local,
         }
     }
@@ -304,8 +308,9 @@ impl Address {
             "DOWNSTREAM_REMOTE_ADDRESS" => Peer::Client,
             "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Peer::ClientDirect,
             "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => Peer::Local,
-            "UPSTREAM_HOST" if with_port => Peer::Upstream,
-            "UPSTREAM_HOST_NAME" | "UPSTREAM_REMOTE_ADDRESS" => Peer::Upstream,
+            "UPSTREAM_HOST" if with_port => Peer::Endpoint,
+            "UPSTREAM_HOST_NAME" => Peer::Endpoint,
+            "UPSTREAM_REMOTE_ADDRESS" => Peer::Upstream,
             "UPSTREAM_LOCAL_ADDRESS" => Peer::UpstreamLocal,
             _ => return None,
         };

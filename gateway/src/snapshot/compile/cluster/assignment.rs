@@ -17,8 +17,16 @@ use crate::snapshot::Problems;
 /// The highest priority that Envoy's API allows.
 const MAX_PRIORITY: u32 = 128;
 
-/// Compiles an assignment.
-pub fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems) -> Option<Assignment> {
+/// Compiles an assignment of EDS. As in Envoy the first of several endpoints with one address counts.
+pub fn compile_update(proto: &ClusterLoadAssignment, problems: &mut Problems) -> Option<Assignment> {
+    let mut assignment = compile_assignment(proto, problems)?;
+    let mut addresses = HashSet::new();
+    assignment.hosts.retain(|host| addresses.insert(host.address));
+    Some(assignment)
+}
+
+/// Compiles the assignment that stands in a cluster, where as in Envoy all endpoints count.
+pub(super) fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems) -> Option<Assignment> {
     let before = problems.len();
     let mut assignment = Assignment::default();
     if let Some(policy) = &proto.policy {
@@ -27,7 +35,6 @@ pub fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems
     if !proto.named_endpoints.is_empty() {
         problems.push("named_endpoints", "not supported");
     }
-    let mut addresses = HashSet::new();
     for (at, group) in proto.endpoints.iter().enumerate() {
         let path = |rest: &str| format!("endpoints[{at}]{rest}");
         if group.lb_config.is_some() {
@@ -42,10 +49,7 @@ pub fn compile_assignment(proto: &ClusterLoadAssignment, problems: &mut Problems
             let mut inner = Problems::new();
             if let Some(host) = compile_host(endpoint, group.priority, locality, &mut inner) {
                 total += u64::from(host.weight);
-                // As Envoy's EDS: of several with the same address the first counts.
-                if addresses.insert(host.address) {
-                    assignment.hosts.push(host);
-                }
+                assignment.hosts.push(host);
             }
             if !inner.is_empty() {
                 problems.nest(&path(&format!(".lb_endpoints[{index}]")), inner);

@@ -215,7 +215,9 @@ fn eds_gives_endpoints_and_they_stay_over_updates() {
          1 } } }\n",
     );
     let mut problems = Problems::new();
-    let update = compile_assignment(&update, &mut problems).unwrap();
+    let all = compile_assignment(&update, &mut problems).unwrap();
+    assert_eq!(all.hosts.len(), 2, "in a cluster each endpoint counts");
+    let update = compile_update(&update, &mut problems).unwrap();
     let second = first.with_assignment(update.clone());
     assert_eq!(second.endpoints.hosts().len(), 1, "an address counts once");
     let third = compile_with(&format!("{EDS}connect_timeout: 1s\n"), None, Some(&second)).unwrap();
