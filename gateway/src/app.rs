@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::LocalSet;
 
@@ -133,18 +133,34 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let changed = Rc::new(Notify::new());
     let control = gateway.control.clone();
     tokio::task::spawn_local(source::watch(sources, Arc::clone(&publisher), control, Rc::clone(&changed)));
+    // Who sees that it is ready may end it.
+    let signals = Signals::listen()?;
     gateway.control.unblock("start");
     let took = gateway.control.started().0.elapsed().as_millis() as u64;
     registry.scope(Server, "").chunk(0).record(server::INITIALIZATION_TIME_MS, took);
     tracing::info!(workers = concurrency, "ready to serve");
 
-    gateway.main_loop(commands, &publisher, &changed).await?;
+    gateway.main_loop(commands, signals, &publisher, &changed).await?;
     gateway.workers.stop();
     gateway.sinks.sync(Duration::from_secs(5));
     if let Some(running) = running {
         running.stop();
     }
     Ok(())
+}
+
+/// What the system tells. Until it is listened for, SIGTERM and SIGINT end the process at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, reopen: signal(SignalKind::user_defined1())? })
+    }
 }
 
 /// The parts that the main thread steers.
@@ -176,12 +192,10 @@ impl Gateway {
     async fn main_loop(
         &mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
+        mut signals: Signals,
         publisher: &Mutex<Publisher>,
         changed: &Notify,
     ) -> Result<(), AppError> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut reopen = signal(SignalKind::user_defined1())?;
         // Whether listeners have something to follow, and when to look at them again by themselves.
         let (mut behind, mut again) = (true, None);
         let mut drain_ends = None;
@@ -210,9 +224,9 @@ impl Gateway {
                     continue;
                 }
                 command = commands.recv() => command.unwrap_or(Command::Quit),
-                _ = terminate.recv() => Command::Shutdown,
-                _ = interrupt.recv() => Command::Shutdown,
-                _ = reopen.recv() => Command::ReopenLogs,
+                _ = signals.terminate.recv() => Command::Shutdown,
+                _ = signals.interrupt.recv() => Command::Shutdown,
+                _ = signals.reopen.recv() => Command::ReopenLogs,
             };
             match command {
                 Command::ReopenLogs => self.sinks.reopen(),
@@ -229,8 +243,8 @@ impl Gateway {
                         () = self.all_ended() => tracing::info!("all connections have ended"),
                         () = limit => tracing::warn!("{} connections are cut at the end of the drain time", self.workers.connections()),
                         () = told_to_quit(&mut commands) => tracing::warn!("told to end at once"),
-                        _ = terminate.recv() => tracing::warn!("told to end again: not waiting any more"),
-                        _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting any more"),
+                        _ = signals.terminate.recv() => tracing::warn!("told to end again: not waiting any more"),
+                        _ = signals.interrupt.recv() => tracing::warn!("interrupted again: not waiting any more"),
                     }
                     return Ok(());
                 }
