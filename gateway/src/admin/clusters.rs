@@ -136,7 +136,7 @@ fn limits(cluster: &Cluster, priority: RoutingPriority) -> [(&'static str, u32);
 }
 
 /// Name, value, and whether it is a gauge.
-fn stats(host: &Host) -> [(&'static str, u64, bool); 8] {
+fn stats(host: &Host) -> [(&'static str, u64, bool); 9] {
     let stats = &host.endpoint.stats;
     [
         ("cx_active", stats.cx_active.load(Relaxed).into(), true),
@@ -144,6 +144,7 @@ fn stats(host: &Host) -> [(&'static str, u64, bool); 8] {
         ("cx_total", stats.cx_total.load(Relaxed), false),
         ("rq_active", stats.rq_active.load(Relaxed).into(), true),
         ("rq_error", stats.rq_error.load(Relaxed), false),
+        ("rq_pending_active", stats.rq_pending_active.load(Relaxed).into(), true),
         ("rq_success", stats.rq_success.load(Relaxed), false),
         ("rq_timeout", stats.rq_timeout.load(Relaxed), false),
         ("rq_total", stats.rq_total.load(Relaxed), false),

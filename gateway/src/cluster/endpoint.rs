@@ -93,6 +93,8 @@ pub struct EndpointStats {
     pub cx_active: AtomicU32,
     /// Requests on their way.
     pub rq_active: AtomicU32,
+    /// Requests that wait for a connection.
+    pub rq_pending_active: AtomicU32,
     /// Connections tried.
     pub cx_total: AtomicU64,
     /// Connections that failed.

@@ -108,7 +108,7 @@ impl Pool {
         priority: RoutingPriority,
     ) -> Result<Lease, UpstreamError> {
         let metrics = self.metrics();
-        let Some(pending) = Pending::enter(&self, &cluster, priority) else {
+        let Some(pending) = Pending::enter(&self, &cluster, &endpoint, priority) else {
             metrics.inc(metric::UPSTREAM_RQ_PENDING_OVERFLOW);
             return Err(UpstreamError::Overflow(BreakerKind::Pending));
         };

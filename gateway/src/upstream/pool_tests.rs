@@ -263,6 +263,8 @@ async fn beyond_the_limit_of_connections_requests_wait_for_one() {
             let mut second = std::pin::pin!(bench.acquire());
             assert!(poll_once(second.as_mut()).await.is_none());
             assert_eq!(bench.in_use(BreakerKind::Pending), 1);
+            let stats = &bench.cluster.endpoints.hosts()[0].endpoint.stats;
+            assert_eq!(stats.rq_pending_active.load(std::sync::atomic::Ordering::Relaxed), 1);
             first.release(Instant::now());
             let second = second.await.unwrap();
             assert_eq!((fresh(&second), second.local), (false, local));

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::Connection;
 use super::error::UpstreamError;
 use super::pool::Pool;
-use crate::cluster::{BreakerKind, Cluster, RoutingPriority};
+use crate::cluster::{BreakerKind, Cluster, Endpoint, RoutingPriority};
 use crate::telemetry::metrics::names::cluster as metric;
 
 /// What a waiting request is given: a connection that was made or that another request has released.
@@ -86,14 +87,21 @@ impl Drop for Waiting {
 /// A request that waits for a connection, in the counts.
 pub(super) struct Pending<'a> {
     pool: &'a Pool,
+    endpoint: &'a Endpoint,
     priority: RoutingPriority,
 }
 
 impl<'a> Pending<'a> {
-    pub(super) fn enter(pool: &'a Pool, cluster: &Cluster, priority: RoutingPriority) -> Option<Self> {
+    pub(super) fn enter(
+        pool: &'a Pool,
+        cluster: &Cluster,
+        endpoint: &'a Endpoint,
+        priority: RoutingPriority,
+    ) -> Option<Self> {
         cluster.take(BreakerKind::Pending, priority, false).then(|| {
             pool.metrics().up(metric::UPSTREAM_RQ_PENDING_ACTIVE);
-            Self { pool, priority }
+            endpoint.stats.rq_pending_active.fetch_add(1, Relaxed);
+            Self { pool, endpoint, priority }
         })
     }
 }
@@ -101,6 +109,7 @@ impl<'a> Pending<'a> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.pool.metrics().down(metric::UPSTREAM_RQ_PENDING_ACTIVE);
+        self.endpoint.stats.rq_pending_active.fetch_sub(1, Relaxed);
         self.pool.runtime.give_back(BreakerKind::Pending, self.priority);
     }
 }
