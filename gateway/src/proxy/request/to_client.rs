@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Request, matched};
+use super::{Request, Response};
 use crate::filter::chain::Direction;
-use crate::http::BodyBuf;
+use crate::http::{BodyBuf, HeaderMap};
 use crate::proxy::downstream::{Downstream, DownstreamError};
 use crate::proxy::response;
 use crate::proxy::router::Event;
@@ -15,21 +15,20 @@ use crate::proxy::router::Event;
 impl Request {
     /// Takes what the endpoint sends, as fast as the client takes it.
     pub(super) fn poll_router(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
-        if self.router.is_none() || self.response_done || !self.chain.wants_more(Direction::Response) {
+        if self.router.is_none() || !self.response.is_open() || !self.chain.wants_more(Direction::Response) {
             return false;
         }
         // Before the head nothing waits for the client, and the request must go on.
-        if self.head_sent || down.queued() > 0 {
+        if self.response == Response::Begun || down.queued() > 0 {
             let room = down.has_room(task, self.watermark);
             if self.pauses(Direction::Response, !room) {
                 return false;
             }
         }
         let Some(router) = &mut self.router else { return false };
-        let routes = self.routes.as_deref();
-        let Some(matched) = matched(routes, self.route) else { return false };
+        let Some(matched) = self.routing.matched() else { return false };
         let Poll::Ready(event) = router.poll(task, &self.cx.worker, &self.stream, &matched) else { return false };
-        self.last_moved = Instant::now();
+        self.clock.moved = Instant::now();
         self.endpoint_sent(event, down);
         true
     }
@@ -69,7 +68,7 @@ impl Request {
     }
 
     pub(super) fn respond_head(&mut self, down: &mut Downstream<'_>, end: bool) {
-        if self.head_sent || self.gone {
+        if self.response != Response::Awaited {
             return;
         }
         let manager = self.serving.manager();
@@ -79,16 +78,16 @@ impl Request {
             let Some(head) = state.response.as_mut() else { return };
             response::finalize(manager, &self.cx.worker, &state.request, head);
             state.info.status = head.status;
-            state.info.response_first = Some(self.last_moved);
-            state.info.response_header_bytes = (head.headers.byte_size() + head.headers.len() * 4 + 19) as u64;
+            state.info.response_first = Some(self.clock.moved);
+            state.info.response_header_bytes = head_bytes(&head.headers);
             down.head(head, end)
         };
-        self.head_sent = true;
+        self.response = Response::Begun;
         self.sent(sent, end);
     }
 
     pub(super) fn respond_data(&mut self, down: &mut Downstream<'_>, mut pieces: BodyBuf, end: bool) {
-        if !self.head_sent || self.response_done {
+        if self.response != Response::Begun {
             return;
         }
         {
@@ -102,13 +101,16 @@ impl Request {
             let last = end && pieces.is_empty();
             let sent = down.data(piece, last);
             self.sent(sent, last);
-            if pieces.is_empty() || self.gone {
+            if pieces.is_empty() || self.response == Response::Unwanted {
                 return;
             }
         }
     }
 
     pub(super) fn respond_trailers(&mut self, down: &mut Downstream<'_>) {
+        if self.response != Response::Begun {
+            return;
+        }
         let sent = match &self.stream.get().response_trailers {
             Some(trailers) => down.trailers(trailers),
             None => down.data(Bytes::new(), true),
@@ -118,8 +120,17 @@ impl Request {
 
     fn sent(&mut self, sent: Result<(), DownstreamError>, end: bool) {
         match sent {
-            Ok(()) => self.response_done |= end,
+            Ok(()) if end => self.response = Response::Complete,
+            Ok(()) => {}
             Err(error) => self.client_failed(&error),
         }
     }
+}
+
+/// Bytes of a head as HTTP/1 writes it, which stands for HTTP/2 as well: a status line, an empty line, and for each field a
+/// colon, a blank and a line end beside its name and value.
+fn head_bytes(fields: &HeaderMap) -> u64 {
+    const LINES: usize = b"HTTP/1.1 200 OK\r\n\r\n".len();
+    const OF_FIELD: usize = b": \r\n".len();
+    (LINES + fields.byte_size() + fields.len() * OF_FIELD) as u64
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Chosen, Request, choose, matched};
+use super::Request;
 use crate::filter::chain::Direction;
 use crate::http::h1::BodyEvent;
 use crate::http::{BodyBuf, ResponseHead};
@@ -19,7 +19,7 @@ use crate::telemetry::metrics::names::{http, weir};
 impl Request {
     /// Reads the client's body as long as somebody takes it; while nobody does, watches whether the client leaves.
     pub(super) fn poll_client(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) -> bool {
-        if self.gone || self.response_done {
+        if !self.response.is_open() {
             return false;
         }
         if self.request_read {
@@ -59,7 +59,7 @@ impl Request {
 
     fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
         let now = Instant::now();
-        self.last_moved = now;
+        self.clock.moved = now;
         let end = !matches!(event, BodyEvent::Data(_));
         if end {
             self.request_read = true;
@@ -104,13 +104,12 @@ impl Request {
     /// The head has passed the filters: to the route's cluster, or the route's own answer.
     pub(super) fn forward(&mut self, end: bool) {
         if std::mem::take(&mut self.stream.edit().clear_route_cache) {
-            self.route = choose(self.routes.as_deref(), &self.stream, self.random);
-            self.note_route();
+            self.routing.choose(&self.stream);
         }
-        let routes = self.routes.clone();
-        let Some(matched) = matched(routes.as_deref(), self.route) else {
+        let routing = self.routing.clone();
+        let Some(matched) = routing.matched() else {
             let metrics = self.metrics();
-            if matches!(self.route, Chosen::HttpsRedirect) {
+            if routing.redirects_to_https() {
                 metrics.inc(http::RQ_REDIRECT);
                 let answer = https_redirect(&self.stream.get().request);
                 return self.chain.respond(response::of_route(answer).into());
