@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{HeadersAction, HttpFilter, Stream, StreamState, TrailersAction, Wants};
-use crate::http::HeaderMap;
 use crate::http::one_line::{Of, add};
+use crate::http::{HeaderMap, Pseudo};
 use crate::route::StringMatcher;
 use crate::telemetry::format::{Format, FormatCx};
 
@@ -157,7 +157,7 @@ fn apply<'s>(
             }
             let (map, of) = match target(state) {
                 Target::Request(state) => {
-                    if let Some(slot) = pseudo(state, &append.name) {
+                    if let Some(slot) = Pseudo::of(&append.name).map(|which| state.request.pseudo_mut(which)) {
                         if !value.is_empty() {
                             *slot = Bytes::from(value);
                         }
@@ -195,16 +195,5 @@ fn cx(state: &StreamState) -> FormatCx<'_> {
         request_trailers: state.request_trailers.as_ref(),
         response_trailers: state.response_trailers.as_ref(),
         ..FormatCx::new(&state.info)
-    }
-}
-
-fn pseudo<'s>(state: &'s mut StreamState, name: &[u8]) -> Option<&'s mut Bytes> {
-    let head = &mut state.request;
-    match name {
-        b":method" => Some(&mut head.method),
-        b":path" => Some(&mut head.path),
-        b":scheme" => Some(&mut head.scheme),
-        b":authority" | b"host" => Some(&mut head.authority),
-        _ => None,
     }
 }

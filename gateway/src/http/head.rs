@@ -54,7 +54,75 @@ pub static NO_REQUEST: RequestHead = RequestHead {
     headers: HeaderMap::new(),
 };
 
+/// What a request says beside its fields (RFC 9113 section 8.3.1), under the name by which filters, formats and matchers
+/// ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pseudo {
+    /// `:method`
+    Method,
+    /// `:scheme`
+    Scheme,
+    /// `:authority`, also asked for as `host`.
+    Authority,
+    /// `:path`
+    Path,
+}
+
+impl Pseudo {
+    /// All of them, in the order in which Envoy keeps those of HTTP/1 requests.
+    pub const ALL: [Self; 4] = [Self::Authority, Self::Path, Self::Method, Self::Scheme];
+
+    /// By its name; `host` in any case.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b":method" => Some(Self::Method),
+            b":scheme" => Some(Self::Scheme),
+            b":authority" => Some(Self::Authority),
+            b":path" => Some(Self::Path),
+            _ => name.eq_ignore_ascii_case(b"host").then_some(Self::Authority),
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Method => ":method",
+            Self::Scheme => ":scheme",
+            Self::Authority => ":authority",
+            Self::Path => ":path",
+        }
+    }
+}
+
 impl RequestHead {
+    /// The value of a pseudo-header.
+    #[inline]
+    pub fn pseudo(&self, which: Pseudo) -> &Bytes {
+        match which {
+            Pseudo::Method => &self.method,
+            Pseudo::Scheme => &self.scheme,
+            Pseudo::Authority => &self.authority,
+            Pseudo::Path => &self.path,
+        }
+    }
+
+    /// As [`Self::pseudo`], to be changed.
+    pub fn pseudo_mut(&mut self, which: Pseudo) -> &mut Bytes {
+        match which {
+            Pseudo::Method => &mut self.method,
+            Pseudo::Scheme => &mut self.scheme,
+            Pseudo::Authority => &mut self.authority,
+            Pseudo::Path => &mut self.path,
+        }
+    }
+
+    /// Bytes of all names and values, pseudo-headers with them, as Envoy counts them.
+    pub fn byte_size(&self) -> usize {
+        let present = Pseudo::ALL.into_iter().filter(|which| !self.pseudo(*which).is_empty());
+        let pseudo: usize = present.map(|which| which.name().len() + self.pseudo(which).len()).sum();
+        pseudo + self.headers.byte_size()
+    }
+
     /// The path without its query.
     pub fn path_only(&self) -> &[u8] {
         split_query(&self.path).0
@@ -92,5 +160,10 @@ impl ResponseHead {
     /// A head without fields.
     pub fn new(status: u16) -> Self {
         Self { status, headers: HeaderMap::new() }
+    }
+
+    /// Bytes of all names and values, the status (three digits) with them, as Envoy counts them.
+    pub fn byte_size(&self) -> usize {
+        b":status".len() + b"200".len() + self.headers.byte_size()
     }
 }

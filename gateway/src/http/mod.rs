@@ -8,5 +8,5 @@ pub mod one_line;
 pub mod path;
 
 pub use body::BodyBuf;
-pub use head::{NO_REQUEST, RequestHead, ResponseHead, Version};
+pub use head::{NO_REQUEST, Pseudo, RequestHead, ResponseHead, Version};
 pub use headers::HeaderMap;

@@ -9,7 +9,7 @@ use weir_wasm::{MapType, Pairs, PairsBuffer, Status};
 
 use crate::filter::StreamState;
 use crate::http::one_line::{Of, add, join_lines};
-use crate::http::{HeaderMap, RequestHead, ResponseHead};
+use crate::http::{HeaderMap, Pseudo, RequestHead, ResponseHead};
 
 /// Fields that say how a message is framed or what becomes of its connection.
 const FRAMING: [&[u8]; 7] = [
@@ -53,8 +53,8 @@ impl<'a> Fields<'a> {
     /// Writes the first value of `name` (any case) to the end of `out`.
     pub(super) fn value(&self, name: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
         let value = match self {
-            Self::Request(head) => match request_pseudo(head, name) {
-                Some(value) => Some(&value[..]),
+            Self::Request(head) => match Pseudo::of(name) {
+                Some(which) => Some(&head.pseudo(which)[..]),
                 None => head.headers.get(name),
             },
             Self::Response(head) if name == b":status" => {
@@ -72,11 +72,9 @@ impl<'a> Fields<'a> {
     pub(super) fn pairs(&self, pairs: &mut PairsBuffer) {
         match self {
             Self::Request(head) => {
-                // The order in which Envoy keeps those of HTTP/1 requests.
-                pairs.push(b":authority", &head.authority);
-                pairs.push(b":path", &head.path);
-                pairs.push(b":method", &head.method);
-                pairs.push(b":scheme", &head.scheme);
+                for which in Pseudo::ALL {
+                    pairs.push(which.name().as_bytes(), head.pseudo(which));
+                }
             }
             Self::Response(head) => pairs.push(b":status", itoa::Buffer::new().format(head.status).as_bytes()),
             Self::Trailers(_) => {}
@@ -232,36 +230,23 @@ pub(super) fn reply_headers(pairs: Pairs<'_>, limit: usize) -> ReplyHeaders {
     ReplyHeaders { map, refused, exceeded: bytes > limit }
 }
 
-const PSEUDO_OF_REQUEST: usize = 4;
-
-fn request_pseudo<'h>(head: &'h RequestHead, name: &[u8]) -> Option<&'h Bytes> {
-    match name {
-        b":method" => Some(&head.method),
-        b":path" => Some(&head.path),
-        b":scheme" => Some(&head.scheme),
-        b":authority" => Some(&head.authority),
-        _ if is_host(name) => Some(&head.authority),
-        _ => None,
-    }
-}
+const PSEUDO_OF_REQUEST: usize = Pseudo::ALL.len();
 
 fn set_request_pseudo(head: &mut RequestHead, name: &[u8], value: &[u8]) -> Result<(), Status> {
-    let (slot, valid) = match name {
-        b":method" => (&mut head.method, valid_name(value)),
-        b":path" => {
-            (&mut head.path, matches!(value.first(), Some(b'/' | b'*')) && value.iter().all(u8::is_ascii_graphic))
-        }
-        b":scheme" => (&mut head.scheme, matches!(value, b"http" | b"https")),
-        _ if name == b":authority" || is_host(name) => {
+    let which = Pseudo::of(name).ok_or(Status::BadArgument)?;
+    let valid = match which {
+        Pseudo::Method => valid_name(value),
+        Pseudo::Path => matches!(value.first(), Some(b'/' | b'*')) && value.iter().all(u8::is_ascii_graphic),
+        Pseudo::Scheme => matches!(value, b"http" | b"https"),
+        Pseudo::Authority => {
             let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b',' | b'@');
-            (&mut head.authority, !value.is_empty() && value.iter().all(plain))
+            !value.is_empty() && value.iter().all(plain)
         }
-        _ => return Err(Status::BadArgument),
     };
     if !valid {
         return Err(Status::BadArgument);
     }
-    *slot = Bytes::copy_from_slice(value);
+    *head.pseudo_mut(which) = Bytes::copy_from_slice(value);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use weir_wasm::{PropertyPath, Status};
 use super::encode::{self, Found, address, boolean, bytes, duration, field, map, time, uint};
 use super::load::Identity;
 use crate::filter::StreamState;
-use crate::http::HeaderMap;
+use crate::http::{HeaderMap, Pseudo};
 use crate::telemetry::{CertificateInfo, StreamInfo, TlsInfo};
 
 /// This gateway as control planes know it (`node` in the bootstrap).
@@ -118,11 +118,10 @@ fn request(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> Fo
         (b"method", _) => bytes(&head.method, out),
         (b"headers", name) => match name.raw() {
             b"" => map(head.headers.iter(), out),
-            b":method" => bytes(&head.method, out),
-            b":path" => bytes(&head.path, out),
-            b":scheme" => bytes(&head.scheme, out),
-            b":authority" | b"host" => bytes(&head.authority, out),
-            name => field(&head.headers, name, out),
+            name => match Pseudo::of(name) {
+                Some(which) => bytes(head.pseudo(which), out),
+                None => field(&head.headers, name, out),
+            },
         },
         (b"referer", _) => bytes(head.headers.get("referer")?, out),
         (b"useragent", _) => bytes(head.headers.get("user-agent")?, out),

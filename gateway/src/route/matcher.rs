@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use smallvec::SmallVec;
 
 use super::string_matcher::StringMatcher;
-use crate::http::{HeaderMap, RequestHead, ResponseHead};
+use crate::http::{HeaderMap, Pseudo, RequestHead, ResponseHead};
 use crate::telemetry::TlsInfo;
 
 /// The request that is matched, with what is found out on the way.
@@ -118,10 +118,7 @@ pub struct HeaderMatcher {
 /// The fields that are not among a request's headers but beside them.
 #[derive(Clone, Debug)]
 enum HeaderName {
-    Method,
-    Scheme,
-    Authority,
-    Path,
+    Pseudo(Pseudo),
     Status,
     Field(Box<str>),
 }
@@ -147,13 +144,11 @@ impl HeaderMatcher {
     /// known). With `missing_is_empty` a missing field counts as an empty one; otherwise it fails every test but that
     /// for its absence, inverted or not.
     pub fn new(name: &str, test: HeaderTest, invert: bool, missing_is_empty: bool) -> Self {
-        let name = match name.to_ascii_lowercase().as_str() {
-            ":method" => HeaderName::Method,
-            ":scheme" => HeaderName::Scheme,
-            ":authority" | "host" => HeaderName::Authority,
-            ":path" => HeaderName::Path,
-            ":status" => HeaderName::Status,
-            field => HeaderName::Field(field.into()),
+        let lower = name.to_ascii_lowercase();
+        let name = match Pseudo::of(lower.as_bytes()) {
+            Some(which) => HeaderName::Pseudo(which),
+            None if lower == ":status" => HeaderName::Status,
+            None => HeaderName::Field(lower.into()),
         };
         Self { name, test, invert, missing_is_empty }
     }
@@ -161,10 +156,7 @@ impl HeaderMatcher {
     /// Whether a request passes.
     pub fn matches_request(&self, head: &RequestHead) -> bool {
         match &self.name {
-            HeaderName::Method => self.check(Some(&head.method)),
-            HeaderName::Scheme => self.check(Some(&head.scheme)),
-            HeaderName::Authority => self.check(Some(&head.authority)),
-            HeaderName::Path => self.check(Some(&head.path)),
+            HeaderName::Pseudo(which) => self.check(Some(head.pseudo(*which))),
             HeaderName::Status => self.check(None),
             HeaderName::Field(name) => self.check_field(name, &head.headers),
         }
@@ -175,7 +167,7 @@ impl HeaderMatcher {
         match &self.name {
             HeaderName::Status => self.check(Some(itoa::Buffer::new().format(head.status).as_bytes())),
             HeaderName::Field(name) => self.check_field(name, &head.headers),
-            _ => self.check(None),
+            HeaderName::Pseudo(_) => self.check(None),
         }
     }
 

@@ -84,7 +84,6 @@ fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
     join_lines(&mut headers, Of::Request);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or(host).unwrap_or_default();
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
-    let header_bytes = headers.byte_size() + authority.len() + path.len() + parts.method.as_str().len() + 37;
     let head = RequestHead {
         method: method_bytes(&parts.method),
         scheme: Bytes::from_static(if parts.uri.scheme_str() == Some("https") { b"https" } else { b"http" }),
@@ -93,7 +92,9 @@ fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
         version: Version::Http2,
         headers,
     };
-    (head, header_bytes as u64)
+    // On the wire it was compressed; what it was made of says more of the request.
+    let header_bytes = head.byte_size() as u64;
+    (head, header_bytes)
 }
 
 fn method_bytes(method: &http::Method) -> Bytes {

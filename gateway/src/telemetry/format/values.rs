@@ -6,17 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::FormatCx;
 use super::operator::Text;
-use crate::http::{HeaderMap, RequestHead};
+use crate::http::{HeaderMap, Pseudo, RequestHead};
 use crate::telemetry::{CertificateInfo, StreamInfo, TlsInfo};
 
 /// A header field or pseudo-header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderName {
-    Method,
-    Scheme,
-    /// `:authority`, also asked for as `host`.
-    Authority,
-    Path,
+    Pseudo(Pseudo),
     Status,
     /// In lower case.
     Field(Box<str>),
@@ -25,23 +21,17 @@ pub(super) enum HeaderName {
 impl HeaderName {
     pub(super) fn of(name: &str) -> Self {
         let lower = name.to_ascii_lowercase();
-        match lower.as_str() {
-            ":method" => Self::Method,
-            ":scheme" => Self::Scheme,
-            ":authority" | "host" => Self::Authority,
-            ":path" => Self::Path,
-            ":status" => Self::Status,
+        match Pseudo::of(lower.as_bytes()) {
+            Some(which) => Self::Pseudo(which),
+            None if lower == ":status" => Self::Status,
             // Envoy's documentation writes `X-ENVOY-ORIGINAL-PATH?:PATH`, so a name without colon is a field.
-            _ => Self::Field(lower.into()),
+            None => Self::Field(lower.into()),
         }
     }
 
     pub(super) fn in_request<'a>(&self, head: &'a RequestHead) -> Option<&'a [u8]> {
         match self {
-            Self::Method => Some(&head.method),
-            Self::Scheme => Some(&head.scheme),
-            Self::Authority => Some(&head.authority),
-            Self::Path => Some(&head.path),
+            Self::Pseudo(which) => Some(head.pseudo(*which)),
             Self::Status => None,
             Self::Field(name) => return head.headers.get(name.as_bytes()),
         }
@@ -116,8 +106,8 @@ impl Number {
             Self::WireSent => info.response_header_bytes + info.bytes_sent,
             Self::RequestHeaderBytes => info.request_header_bytes,
             Self::ResponseHeaderBytes => info.response_header_bytes,
-            Self::RequestFieldBytes => cx.request.map_or(0, request_bytes),
-            Self::ResponseFieldBytes => cx.response.map_or(0, |head| head.headers.byte_size() as u64 + 10),
+            Self::RequestFieldBytes => cx.request.map_or(0, |head| head.byte_size() as u64),
+            Self::ResponseFieldBytes => cx.response.map_or(0, |head| head.byte_size() as u64),
             Self::TrailerFieldBytes => cx.response_trailers.map_or(0, |fields| fields.byte_size() as u64),
             Self::ResponseCode => u64::from(info.status),
             Self::Attempts => u64::from(info.attempts),
@@ -126,14 +116,6 @@ impl Number {
             Self::Between(from, to) => between(info, from, to)?.as_millis() as u64,
         })
     }
-}
-
-/// As Envoy counts them: names and values, pseudo-headers with them.
-fn request_bytes(head: &RequestHead) -> u64 {
-    let pseudo =
-        [(":method", &head.method), (":scheme", &head.scheme), (":authority", &head.authority), (":path", &head.path)];
-    let pseudo: usize = pseudo.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| n.len() + v.len()).sum();
-    (pseudo + head.headers.byte_size()) as u64
 }
 
 /// A point of time in the life of a stream (`COMMON_DURATION`).
