@@ -10,6 +10,7 @@ use crate::route::{Answer, Matched};
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{ConnectionManager, ServerHeaderWhen};
 use crate::telemetry::StreamInfo;
+use crate::telemetry::format::grpc_of_http;
 
 /// `date`, `server`, `via`, `x-request-id`, as Envoy's connection manager sets them.
 pub(super) fn finalize(manager: &ConnectionManager, worker: &Worker, request: &RequestHead, head: &mut ResponseHead) {
@@ -64,7 +65,7 @@ pub(super) fn of_grpc_reply(reply: LocalReply) -> (ResponseHead, Bytes) {
     head.headers.remove("content-length");
     head.headers.set("content-type", "application/grpc");
     if !head.headers.contains("grpc-status") {
-        let status = reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status));
+        let status = reply.grpc_status.unwrap_or_else(|| grpc_of_http(reply.status));
         head.headers.append("grpc-status", itoa::Buffer::new().format(status));
     }
     if !reply.body.is_empty() {
@@ -103,18 +104,6 @@ pub(super) fn with_headers_of_route(
 /// Whether a request is gRPC's.
 pub(super) fn is_grpc(head: &RequestHead) -> bool {
     crate::route::matcher::is_grpc(&head.headers)
-}
-
-/// gRPC's own table of HTTP statuses.
-fn grpc_status(status: u16) -> u32 {
-    match status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
 }
 
 /// Percent-encoded as gRPC's protocol says.

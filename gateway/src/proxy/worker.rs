@@ -12,6 +12,7 @@ use crate::cluster::WorkerClusters;
 use crate::snapshot::compile::filter::WorkerFilters;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::telemetry::access_log::{LogBuffers, Sinks};
+use crate::telemetry::format::civil;
 use crate::telemetry::metrics::names::Weir;
 use crate::telemetry::metrics::{Chunk, Scope};
 use crate::upstream::Pools;
@@ -176,7 +177,7 @@ fn http_date(now: SystemTime) -> [u8; 29] {
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default();
     let days = seconds / 86_400;
-    let (year, month, day) = civil(days as i64);
+    let (year, month, day) = civil(days);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     let mut put = |at: usize, value: u64| {
         text[at] = b'0' + (value / 10 % 10) as u8;
@@ -191,20 +192,6 @@ fn http_date(now: SystemTime) -> [u8; 29] {
     text[..3].copy_from_slice(DAYS[(days % 7) as usize]);
     text[8..11].copy_from_slice(MONTHS[(month - 1) as usize % 12]);
     text
-}
-
-/// Days since 1970 to year, month and day of the Gregorian calendar (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    (year as u64, month as u64, day as u64)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::http::{NO_REQUEST, RequestHead};
 use crate::telemetry::ResponseFlags;
-use crate::telemetry::format::{AccessLogType, FormatCx, grpc_status};
+use crate::telemetry::format::{AccessLogType, FormatCx, grpc_of_http, grpc_status};
 
 /// A filter of an access log (`envoy.config.accesslog.v3.AccessLogFilter`).
 #[derive(Debug)]
@@ -55,7 +55,10 @@ impl LogFilter {
             Self::Flags(ResponseFlags::NONE) => !cx.info.flags.is_empty(),
             Self::Flags(flags) => flags.iter().any(|(flag, _, _)| cx.info.flags.contains(*flag)),
             Self::Grpc { codes, exclude } => {
-                let code = grpc_status(cx, false).unwrap_or_else(|| grpc_of_http(cx.info.status));
+                let code = grpc_status(cx, false).unwrap_or_else(|| match cx.info.status {
+                    200 => 0,
+                    status => grpc_of_http(status).into(),
+                });
                 (0..32).contains(&code) && (codes >> code & 1 == 1) != *exclude
             }
             Self::Occasion { types, exclude } => types.contains(&cx.access_log_type) != *exclude,
@@ -153,17 +156,4 @@ fn random() -> u64 {
     }
     NEXT.set(NEXT.get().wrapping_add(1));
     KEYS.with(|keys| keys.hash_one(NEXT.get()))
-}
-
-/// The gRPC code that stands for an HTTP status (gRPC's http-grpc-status-mapping).
-fn grpc_of_http(status: u16) -> i64 {
-    match status {
-        200 => 0,
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
 }

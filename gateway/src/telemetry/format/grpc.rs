@@ -57,6 +57,18 @@ const GRPC: [(&str, &str); 17] = [
     ("Unauthenticated", "UNAUTHENTICATED"),
 ];
 
+/// The code that stands for an HTTP status which is an error (gRPC's http-grpc-status-mapping).
+pub fn grpc_of_http(status: u16) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
 /// The `grpc-status` of a response's trailers, or of its head if they have none; with `only_grpc`, of gRPC requests.
 pub(in crate::telemetry) fn grpc_status(cx: &FormatCx<'_>, only_grpc: bool) -> Option<i64> {
     if only_grpc {

@@ -13,9 +13,11 @@ mod values;
 use crate::http::{HeaderMap, RequestHead, ResponseHead};
 use crate::telemetry::StreamInfo;
 
+pub use grpc::grpc_of_http;
 pub(in crate::telemetry) use grpc::grpc_status;
 pub use json::JsonFormat;
 use operator::Operator;
+pub use time::civil;
 
 /// What a format may refer to.
 #[derive(Clone, Copy, Debug)]

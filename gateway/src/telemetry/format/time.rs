@@ -148,7 +148,7 @@ fn write_default(since_epoch: Duration, out: &mut Vec<u8>) {
 }
 
 /// Year, month and day of a count of days since 1970-01-01 (Hinnant's `civil_from_days`, for days after the epoch).
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
