@@ -94,6 +94,26 @@ fn is_unsafe(line: &str) -> bool {
     [concat!("unsafe", " {"), concat!("unsafe", " impl")].iter().any(|word| line.contains(word))
 }
 
+/// What a failure looks like is said in one place; elsewhere a status comes from a configuration, a guest or an endpoint.
+#[test]
+fn one_file_gives_failures_their_status() {
+    let written = |line: &str| {
+        let after = line.split("LocalReply::new(").nth(1).or_else(|| line.trim_start().strip_prefix("status: "));
+        after.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    let mut wrong = Vec::new();
+    for file in
+        ["filter", "plugin", "proxy"].map(|folder| format!("gateway/src/{folder}")).iter().flat_map(|f| rust_files(f))
+    {
+        if file.path != Path::new("gateway/src/proxy/error.rs") && !file.path.ends_with("tests.rs") {
+            wrong.extend(
+                file.code().filter(|(_, line)| written(line)).map(|(n, _)| format!("{}:{n}", file.path.display())),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "make these a cause in gateway/src/proxy/error.rs:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn names_say_something() {
     let vague = ["utils", "util", "helpers", "helper", "common", "misc", "manager"];
