@@ -41,7 +41,7 @@ static_resources:
           common_tls_context:
             tls_certificates:
             - certificate_chain: { filename: /nowhere/server.crt } # unreadable certificate
-              private_key: { filename: /nowhere/server.key }
+              private_key: { filename: /nowhere/server.key } # unreadable key
       filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
@@ -84,11 +84,12 @@ async fn check_reports_every_problem_with_its_path_and_line_in_one_go() {
         ("# wrong type", format!("{hcm}.stream_idle_timeout")),
         ("# dangling cluster", format!("{hcm}.route_config.virtual_hosts[0].routes[0].route.cluster")),
         ("# bad regex", format!("{hcm}.route_config.virtual_hosts[1].routes[0].match.safe_regex")),
-        ("# unreadable certificate", certificates.to_owned()),
+        ("# unreadable certificate", format!("{certificates}.certificate_chain")),
+        ("# unreadable key", format!("{certificates}.private_key")),
         ("# unsupported field", "static_resources.clusters[0].lb_policy".to_owned()),
     ];
     for (mark, path) in expected {
-        let line = format!("{}", line_of(PROBLEMS, mark));
+        let line = format!(":{}: ", line_of(PROBLEMS, mark));
         let found = output.lines().any(|text| text.contains(&path) && text.contains(&line));
         assert!(found, "no line of the output has the path {path} and the line {line}:\n{output}");
     }

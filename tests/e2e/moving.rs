@@ -148,3 +148,26 @@ async fn connections_that_wait_to_be_accepted_are_served_although_the_listener_i
     }
     assert_eq!(first.response().await.status, 503);
 }
+
+#[tokio::test]
+async fn a_file_that_a_refused_listener_named_counts_for_the_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, one, two] = ["listeners.json", "one.json", "two.json"].map(|name| folder.path().join(name));
+    for (file, text) in [(&one, "one"), (&two, "two")] {
+        let answer = json!({"status": 200, "body": {"inline_string": text}});
+        let hosts = json!([{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "direct_response": answer}]}]);
+        let routes = json!({"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "name": "routes", "virtual_hosts": hosts});
+        replace(file, json!([routes]));
+    }
+    let gateway = serving(&file, routed_by(&one)).await;
+    assert_eq!(says(gateway.address()).await, "one");
+    let any = ([127, 0, 0, 1], 0).into();
+
+    let refused = routed_by(&two).set(json!({"no_such_field": 1}));
+    replace(&file, json!([listener(any, refused)]));
+    gateway.stat_becomes("listener_manager.lds.update_rejected", 1).await;
+    assert_eq!(says(gateway.address()).await, "one");
+    replace(&file, json!([listener(any, routed_by(&two))]));
+
+    eventually("the routes of the other file", async || says(gateway.address()).await == "two").await;
+}

@@ -5,7 +5,7 @@ pub mod finding;
 mod sources;
 pub mod watch;
 
-use std::{collections::BTreeSet, future::Future, panic, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, Notify},
@@ -54,8 +54,12 @@ pub fn watch(
             let came;
             (sources, came) = match published.await {
                 Ok(published) => published,
-                Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-                Err(_) => return,
+                // A defect of the gateway. What serves goes on serving, and who watches learns of it.
+                Err(error) => {
+                    tracing::error!(target: "config", "the publisher has failed, no change is taken any more: {error}");
+                    control.block("publisher", "it has failed, no change is taken any more; restart the gateway");
+                    return;
+                }
             };
             follow_readiness(&sources, &control, &mut blocked);
             if came {
@@ -68,8 +72,10 @@ pub fn watch(
 /// Says on /ready which files are wrong, and takes it back.
 fn follow_readiness(sources: &Sources, control: &Control, blocked: &mut BTreeSet<Arc<str>>) {
     let wrong: BTreeSet<Arc<str>> = sources.unready().iter().map(|f| Arc::clone(&f.file)).collect();
-    for finding in sources.unready() {
-        control.block(&*finding.file, finding.to_string());
+    for file in &wrong {
+        let of_file = sources.unready().iter().filter(|finding| finding.file == *file);
+        let all: Vec<_> = of_file.map(ToString::to_string).collect();
+        control.block(&**file, all.join("; "));
     }
     for right in blocked.difference(&wrong) {
         control.unblock(right);

@@ -173,7 +173,7 @@ impl Sources {
             self.rejections(report, findings);
             let references = publisher.references();
             // What one file gives up another may have.
-            updates = self.let_go(&references);
+            updates = self.let_go(&references, publisher, findings);
             updates.extend(self.read_new(&references, publisher, findings));
         }
         let references = publisher.references();
@@ -249,18 +249,29 @@ impl Sources {
         all.map(|problem| Finding { file: Arc::clone(source), problem, is_fatal: false }).collect()
     }
 
-    /// Files that nothing names any more have nothing to say.
-    fn let_go(&mut self, references: &[Reference]) -> Vec<Update> {
+    /// Files that nothing names any more have nothing to say. What another file has under the same names was refused as long as they
+    /// were taken, so that one is read again.
+    fn let_go(
+        &mut self,
+        references: &[Reference],
+        publisher: &mut Publisher,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Update> {
         let named: BTreeSet<(Kind, &Path)> =
             self.roots.iter().chain(references).map(|r| (r.kind, r.path.as_path())).collect();
         let is_named = |(kind, path): &FileKey| named.contains(&(*kind, path.as_path()));
         let gone: Vec<FileKey> = self.files.keys().filter(|key| !is_named(key)).cloned().collect();
-        gone.into_iter()
-            .map(|key| {
-                self.files.remove(&key);
-                Update { source: Arc::from(key.1.display().to_string()), kind: key.0, resources: Vec::new() }
-            })
-            .collect()
+        let (mut updates, mut again) = (Vec::new(), BTreeSet::new());
+        for key in gone {
+            let freed = self.files.remove(&key).flatten().unwrap_or_default();
+            let has_one = |names: &BTreeSet<String>| names.iter().any(|name| freed.contains(name));
+            let rivals =
+                self.files.iter().filter(|((kind, _), names)| *kind == key.0 && names.as_ref().is_some_and(has_one));
+            again.extend(rivals.map(|(key, _)| key.clone()));
+            updates.push(Update { source: Arc::from(key.1.display().to_string()), kind: key.0, resources: Vec::new() });
+        }
+        updates.extend(again.iter().filter_map(|key| self.read(key, publisher, findings)));
+        updates
     }
 
     /// A file can be right and still not have what is looked for in it.

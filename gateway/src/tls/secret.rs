@@ -323,6 +323,14 @@ impl fmt::Debug for Certificate {
 }
 
 impl CertificateSource {
+    /// What is wrong with each of its parts, by its field.
+    pub fn problems(&self) -> Vec<(&'static str, SecretError)> {
+        let chain = certificates(&self.chain).err().map(|error| ("certificate_chain", error));
+        let key = private_key(&self.key).err().map(|error| ("private_key", error));
+        let staple = self.ocsp_staple.as_ref().and_then(|staple| staple.read().err());
+        chain.into_iter().chain(key).chain(staple.map(|error| ("ocsp_staple", error))).collect()
+    }
+
     fn load(&self) -> Result<Certificate, SecretError> {
         let chain = certificates(&self.chain)?;
         let key = private_key(&self.key)?;

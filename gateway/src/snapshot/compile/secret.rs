@@ -60,11 +60,16 @@ pub(super) fn load_certificate(proto: &pb::tls::TlsCertificate, problems: &mut P
         ocsp_staple: ocsp_staple.flatten(),
         watched_directory: watched(&proto.watched_directory, &[&proto.certificate_chain, &proto.private_key]),
     };
-    load(SecretSource::Certificate(source.clone()), problems, |error| match error {
+    // Each of its parts is told of, and only if they are right by themselves what does not fit together.
+    let parts = source.problems();
+    for (field, error) in &parts {
+        problems.push(*field, error.to_string());
+    }
+    if !parts.is_empty() {
+        return None;
+    }
+    load(SecretSource::Certificate(source), problems, |error| match error {
         SecretError::NoCertificate(_) | SecretError::BadCertificate(..) => "certificate_chain",
-        SecretError::NoVariable(name) if source.chain == DataSource::Environment(name.clone()) => "certificate_chain",
-        SecretError::Unreadable { path, .. } if source.chain == DataSource::File(path.clone()) => "certificate_chain",
-        SecretError::Unreadable { path, .. } if source.key != DataSource::File(path.clone()) => "ocsp_staple",
         _ => "private_key",
     })
 }

@@ -48,14 +48,13 @@ fn problems_stand_at_their_fields() {
     let chain = || inline(&key.cert.pem());
     for (proto, at, what) in [
         (
-            certificate(file("/nonexistent/c"), file("/nonexistent/k")),
+            certificate(file("/nonexistent/c"), inline(&key.signing_key.serialize_pem())),
             "tls_certificate.certificate_chain: ",
             "/nonexistent/c",
         ),
         (certificate(chain(), file("/nonexistent/k")), "tls_certificate.private_key: ", "/nonexistent/k"),
         (certificate(chain(), inline(&other.signing_key.serialize_pem())), "tls_certificate.private_key: ", "match"),
         (certificate(chain(), None), "tls_certificate.private_key: ", "needed"),
-        (certificate(inline("x"), inline("y")), "tls_certificate.certificate_chain: ", "no PEM certificate"),
         (secret(Type::GenericSecret(GenericSecret::default())), "generic_secret: ", "not supported"),
         (secret(Type::SessionTicketKeys(Default::default())), "session_ticket_keys.keys: ", "needed"),
     ] {
@@ -63,6 +62,9 @@ fn problems_stand_at_their_fields() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with(at) && found[0].contains(what), "{found:?}");
     }
+    let found = problems(&certificate(inline("x"), file("/nonexistent/k")));
+    assert!(found[0].starts_with("tls_certificate.certificate_chain: ") && found[0].contains("no PEM certificate"));
+    assert!(found[1].starts_with("tls_certificate.private_key: ") && found.len() == 2, "{found:?}");
 }
 
 #[test]
