@@ -4,6 +4,7 @@
 //! keeps it until the socket takes it. So bytes are counted from the moment they are handed to h2 until they are written.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -20,18 +21,17 @@ pub(super) struct Budget {
     unwritten: Cell<usize>,
     /// Not handed to h2: they wait for the windows of their streams.
     held_back: Cell<usize>,
-    /// Streams that wait until the socket has taken something, and how often they were woken.
-    waiting: RefCell<Vec<Waker>>,
-    round: Cell<u64>,
+    /// Streams that wait until the socket has taken something, by their tickets, and the last ticket. A stream that ends is
+    /// taken out: the waker keeps its task.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    tickets: Cell<u64>,
 }
 
 impl Budget {
     /// For a connection for which so many bytes may wait.
     pub(super) fn new(limit: usize) -> Rc<Self> {
-        let (unwritten, held_back, waiting, round) = Default::default();
-        let budget = Self { limit, unwritten, held_back, waiting, round };
-        budget.round.set(1);
-        Rc::new(budget)
+        let (unwritten, held_back, waiting, tickets) = Default::default();
+        Rc::new(Self { limit, unwritten, held_back, waiting, tickets })
     }
 
     /// Nothing more is to be handed to h2. One piece may lie above the limit.
@@ -49,11 +49,10 @@ impl Budget {
         let left = self.unwritten.get().saturating_sub(bytes);
         self.unwritten.set(left);
         if left <= self.limit / 2 && !self.waiting.borrow().is_empty() {
-            self.round.set(self.round.get() + 1);
             let mut waiting = self.waiting.take();
             // They run in this order, and the first may take all the room: each is to be the first in its turn.
-            waiting.rotate_left(1);
-            waiting.into_iter().for_each(Waker::wake);
+            let first = waiting.pop_first();
+            waiting.into_values().chain(first.map(|(_, waker)| waker)).for_each(Waker::wake);
         }
     }
 }
@@ -93,14 +92,14 @@ impl Drop for Charged {
 pub(super) struct HeldBack {
     pieces: BodyBuf,
     budget: Rc<Budget>,
-    /// The round of wakings for which this stream is on the list.
-    listed: u64,
+    /// Where this stream is on the list of those that wait, if it still is; 0 if it never was.
+    ticket: u64,
 }
 
 impl HeldBack {
     /// Nothing yet.
     pub(super) fn new(budget: Rc<Budget>) -> Self {
-        Self { pieces: BodyBuf::new(), budget, listed: 0 }
+        Self { pieces: BodyBuf::new(), budget, ticket: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -156,10 +155,14 @@ impl HeldBack {
 
     /// Wakes the task once the socket has taken a good part of what waits for it.
     pub(super) fn wait(&mut self, task: &Context<'_>) {
-        let round = self.budget.round.get();
-        if self.listed != round {
-            self.listed = round;
-            self.budget.waiting.borrow_mut().push(task.waker().clone());
+        let mut waiting = self.budget.waiting.borrow_mut();
+        match waiting.get_mut(&self.ticket) {
+            Some(waker) => waker.clone_from(task.waker()),
+            None => {
+                self.ticket = self.budget.tickets.get() + 1;
+                self.budget.tickets.set(self.ticket);
+                waiting.insert(self.ticket, task.waker().clone());
+            }
         }
     }
 
@@ -172,6 +175,9 @@ impl HeldBack {
 impl Drop for HeldBack {
     fn drop(&mut self) {
         self.clear();
+        if self.ticket != 0 {
+            self.budget.waiting.borrow_mut().remove(&self.ticket);
+        }
     }
 }
 
@@ -214,6 +220,34 @@ mod tests {
         assert!(other.has_room(&task, 1000));
         drop(one);
         assert_eq!(budget.held_back.get(), 0);
+    }
+
+    #[test]
+    fn a_stream_waits_once_and_until_it_ends() {
+        let woken: [_; 3] = std::array::from_fn(|_| Arc::new(Woken::default()));
+        let wakers = woken.clone().map(Waker::from);
+        let budget = Budget::new(100);
+        let mut source = HeldBack::new(Rc::clone(&budget));
+        source.push(Bytes::from(vec![b'x'; 100]));
+        let full = source.take(100);
+        let mut streams: Vec<HeldBack> = (0..2).map(|_| HeldBack::new(Rc::clone(&budget))).collect();
+        // As many have come and gone while the socket took nothing as may be: only those that are there are kept.
+        for _ in 0..1000 {
+            let mut ended = HeldBack::new(Rc::clone(&budget));
+            ended.wait(&Context::from_waker(&wakers[2]));
+            streams[0].wait(&Context::from_waker(&wakers[2]));
+            streams[0].wait(&Context::from_waker(&wakers[0]));
+            streams[1].wait(&Context::from_waker(&wakers[1]));
+        }
+        assert_eq!(budget.waiting.borrow().len(), 2);
+        assert_eq!(Arc::strong_count(&woken[2]), 2, "this test's own and its waker");
+
+        drop(full);
+        assert_eq!(woken.each_ref().map(|woken| woken.0.load(Relaxed)), [1, 1, 0]);
+        // A ticket of the past takes out nobody.
+        source.wait(&Context::from_waker(&wakers[2]));
+        drop(streams);
+        assert_eq!(budget.waiting.borrow().len(), 1);
     }
 
     #[test]
