@@ -102,8 +102,10 @@ fn one_file_gives_failures_their_status() {
         after.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
     let mut wrong = Vec::new();
-    for file in
-        ["filter", "plugin", "proxy"].map(|folder| format!("gateway/src/{folder}")).iter().flat_map(|f| rust_files(f))
+    for file in ["http", "filter", "plugin", "proxy"]
+        .map(|folder| format!("gateway/src/{folder}"))
+        .iter()
+        .flat_map(|f| rust_files(f))
     {
         if file.path != Path::new("gateway/src/proxy/error.rs") && !file.path.ends_with("tests.rs") {
             wrong.extend(

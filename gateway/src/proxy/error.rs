@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::downstream::DownstreamError;
 use crate::filter::{Answer, Direction, Failure, LocalReply};
-use crate::http::h1::{BodyError, HeadError};
+use crate::http::h1::{BodyError, HeadError, HeadFault};
 use crate::telemetry::{Details, ResponseFlags};
 
 /// Why the gateway answers by itself. What a filter or a route answers of its own is none of these
@@ -154,7 +154,7 @@ impl Cause {
     /// Whether a limit of heads or trailers was exceeded.
     pub(super) fn is_header_limit(&self) -> bool {
         match self {
-            Self::Malformed(error) => matches!(*error, HeadError::TOO_LARGE | HeadError::TOO_MANY),
+            Self::Malformed(error) => error.fault == HeadFault::TooLarge,
             Self::MalformedBody(error) => matches!(error, BodyError::TooLarge | BodyError::TooMany),
             _ => false,
         }
@@ -180,7 +180,13 @@ impl Cause {
         let unread = |complete: bool| if complete { 504 } else { 408 };
         let (flags, status, details, body) = match self {
             Self::Malformed(error) => {
-                (F::DOWNSTREAM_PROTOCOL_ERROR, error.status, error.details, codec_body(error.status))
+                let status = match error.fault {
+                    HeadFault::Malformed => 400,
+                    HeadFault::TooLarge => 431,
+                    HeadFault::UnknownCoding => 501,
+                    HeadFault::NotEncrypted => 403,
+                };
+                (F::DOWNSTREAM_PROTOCOL_ERROR, status, error.details, codec_body(status))
             }
             // Trailers have the limits of heads, and in Envoy their words too.
             Self::MalformedBody(BodyError::TooLarge) => return Self::Malformed(HeadError::TOO_LARGE).look(tries),

@@ -41,22 +41,35 @@ impl HeadLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{details}")]
 pub struct HeadError {
-    /// The status that a server answers with.
-    pub status: u16,
+    /// What is wrong with it.
+    pub fault: HeadFault,
     /// `%RESPONSE_CODE_DETAILS%`, in Envoy's words.
     pub details: &'static str,
 }
 
+/// What can be wrong with a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadFault {
+    /// It breaks the protocol.
+    Malformed,
+    /// It is larger than allowed, in bytes or fields.
+    TooLarge,
+    /// A transfer coding that is not known.
+    UnknownCoding,
+    /// An https target on a connection in the clear.
+    NotEncrypted,
+}
+
 impl HeadError {
     const fn bad(details: &'static str) -> Self {
-        Self { status: 400, details }
+        Self { fault: HeadFault::Malformed, details }
     }
 
     const CODEC: Self = Self::bad("http1.codec_error");
     /// The head is larger than allowed.
-    pub const TOO_LARGE: Self = Self { status: 431, details: "http1.headers_too_large" };
+    pub const TOO_LARGE: Self = Self { fault: HeadFault::TooLarge, details: "http1.headers_too_large" };
     /// The head has more fields than allowed.
-    pub const TOO_MANY: Self = Self { status: 431, details: "http1.too_many_headers" };
+    pub const TOO_MANY: Self = Self { fault: HeadFault::TooLarge, details: "http1.too_many_headers" };
 }
 
 /// Finds the end of a head that httparse has accepted to be complete, and refuses what httparse lets pass: line ends
@@ -107,7 +120,7 @@ impl FramingFields {
     /// RFC 9112 section 6.1: this gateway speaks `chunked` alone.
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
         if self.transfer_encoding || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(HeadError { status: 501, details: "http1.invalid_transfer_encoding" });
+            return Err(HeadError { fault: HeadFault::UnknownCoding, details: "http1.invalid_transfer_encoding" });
         }
         self.transfer_encoding = true;
         self.chunked = true;

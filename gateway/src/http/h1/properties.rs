@@ -130,7 +130,7 @@ proptest! {
         let options = RequestOptions::default();
         match (parse_request(prefix, &options), parse_request(&bytes, &options)) {
             (Ok(Some(early)), late) => prop_assert_eq!(late.unwrap().unwrap().consumed, early.consumed),
-            (Err(early), late) => prop_assert_eq!(late.err().map(|error| error.status), Some(early.status)),
+            (Err(early), late) => prop_assert_eq!(late.err().map(|error| error.fault), Some(early.fault)),
             (Ok(None), _) => {}
         }
         for head_request in [false, true] {

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 
-use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
+use super::{BodyDecoder, FramingFields, HeadError, HeadFault, HeadLimits, check_line_ends};
 use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, RequestHead, Version};
 
@@ -120,7 +120,7 @@ fn parse_into<'b>(
     let body = body_of(&framing, version)?;
     let (scheme, authority, path) = split_target(target, method)?;
     if options.refuse_https && scheme.as_deref() == Some(b"https") {
-        return Err(HeadError { status: 403, details: "http1.https_url_on_plaintext_connection" });
+        return Err(HeadError { fault: HeadFault::NotEncrypted, details: "http1.https_url_on_plaintext_connection" });
     }
     let keep_alive = if version == Version::Http11 { !framing.close } else { framing.keep_alive && !framing.close };
     let named = authority.or(host);
