@@ -3,7 +3,9 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_tests::{Bootstrap, Client, Gateway, Hcm, Reply, Upstream, eventually, get, typed};
+use weir_tests::{
+    Bootstrap, Client, Gateway, H2_PREFACE, H2Client, Hcm, Reply, Upstream, eventually, get, h2_frame, typed,
+};
 
 /// More than every buffer between two ends can hold.
 const LARGE: usize = 64 << 20;
@@ -84,6 +86,29 @@ async fn an_upstream_that_does_not_read_stops_the_client_and_costs_little_memory
         left = left.saturating_sub(chunk[..length].iter().filter(|&&byte| byte == b'x').count());
     }
     sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_interim_responses_the_first_is_passed_on() {
+    const MANY: usize = 5000;
+    let early = format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "a".repeat(7000));
+    let answer = early.repeat(MANY) + "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let upstream = Upstream::answering(move |_, _| Reply::raw(answer.clone())).await;
+    let hcm = Hcm::new().set(json!({"proxy_100_continue": true}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let (mut old, mut new) = (Client::connect(gateway.address()).await, H2Client::connect(gateway.address()).await);
+    let before = memory(&gateway);
+
+    // This one reads nothing.
+    let mut stalled = TcpStream::connect(gateway.address()).await.unwrap();
+    let get = h2_frame(1, 5, 1, &[0x82, 0x86, 0x84, 0x01, 1, b'a']);
+    stalled.write_all(&[H2_PREFACE, &h2_frame(4, 0, 0, &[]), &get].concat()).await.unwrap();
+    gateway.stat_becomes("weir.interim_responses_dropped", MANY as u64 - 1).await;
+
+    assert!(memory(&gateway) < before + (8 << 20), "{} MB more", (memory(&gateway) - before) >> 20);
+    for answer in [old.get("/").await, new.get("/").await] {
+        assert_eq!((answer.status, answer.text().as_str(), answer.informational.len()), (200, "ok", 1));
+    }
 }
 
 #[tokio::test]

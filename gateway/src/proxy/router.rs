@@ -41,8 +41,8 @@ use self::plan::finish_head;
 pub(super) enum Event {
     /// Something went on; ask again.
     Moved,
-    /// A 1xx.
-    Informational(ResponseHead),
+    /// A 1xx; the second field says that it is the first.
+    Informational(ResponseHead, bool),
     /// The response's head; the second field says that nothing follows.
     Head(ResponseHead, bool),
     /// A piece of the response's body; the second field says that nothing follows.
@@ -340,8 +340,8 @@ impl Router {
                 Some(source) => Poll::Ready(self.broken(&ExchangeError::Io { begun: false, source }, worker, stream)),
             },
             Poll::Ready(Ok(Head::Informational(head))) => {
-                self.informational(head.status, worker, stream);
-                Poll::Ready(Event::Informational(head))
+                let first = self.informational(head.status, worker, stream);
+                Poll::Ready(Event::Informational(head, first))
             }
             Poll::Ready(Ok(Head::Final { head, end })) => Poll::Ready(self.head(head, end, worker, stream, matched)),
             Poll::Ready(Err(error)) => Poll::Ready(self.broken(&error, worker, stream)),

@@ -77,6 +77,9 @@ async fn with_informational_responses() {
         post("the upstream does not say 100", ""),
         post("the upstream refuses", "early;status=417"),
         ask("103", "1xx=103"),
+        ask("103 twice", "1xx=103;1xx=103"),
+        ask("102, then 103", "1xx=102;1xx=103"),
+        h2("103 twice over HTTP/2", "GET", "/", &[("x-upstream", "1xx=103;1xx=103")], ""),
     ];
     compare(setup, cases).await;
 }

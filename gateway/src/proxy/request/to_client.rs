@@ -11,6 +11,7 @@ use crate::http::{BodyBuf, HeaderMap};
 use crate::proxy::downstream::{Downstream, DownstreamError};
 use crate::proxy::response;
 use crate::proxy::router::Event;
+use crate::telemetry::metrics::names::weir;
 
 impl Request {
     /// Takes what the endpoint sends, as fast as the client takes it.
@@ -36,12 +37,13 @@ impl Request {
     pub(super) fn endpoint_sent(&mut self, event: Event, down: &mut Downstream<'_>) {
         match event {
             Event::Moved => {}
-            // As Envoy: interim responses pass only where the gateway does not answer 100-continue by itself.
-            Event::Informational(head) => {
-                if self.serving.manager().proxy_100_continue {
-                    down.informational(&head);
-                }
-            }
+            // As Envoy: interim responses pass only where the gateway does not answer 100-continue by itself, and only the
+            // first. They wait for nobody, so any number would pile up before a client that does not read.
+            Event::Informational(head, first) => match (self.serving.manager().proxy_100_continue, first) {
+                (true, true) => down.informational(&head),
+                (true, false) => self.cx.worker.limits().inc(weir::INTERIM_RESPONSES_DROPPED),
+                (false, _) => {}
+            },
             Event::Head(head, end) => {
                 self.stream.edit().response = Some(head);
                 if self.chain.passes_response_headers() {

@@ -43,12 +43,16 @@ impl Router {
         self.failed(cause, Some(failure), worker, stream)
     }
 
-    /// An interim answer: the request is not tried again after it, as in Envoy.
-    pub(super) fn informational(&mut self, status: u16, worker: &Worker, stream: &Stream) {
-        self.interim = true;
-        self.retry = None;
-        self.retry_permit = None;
-        self.metrics(worker).response(status, is_internal(stream));
+    /// An interim answer: the request is not tried again after it. Returns whether it is the first, which alone counts, all as
+    /// in Envoy.
+    pub(super) fn informational(&mut self, status: u16, worker: &Worker, stream: &Stream) -> bool {
+        let first = !std::mem::replace(&mut self.interim, true);
+        if first {
+            self.retry = None;
+            self.retry_permit = None;
+            self.metrics(worker).response(status, is_internal(stream));
+        }
+        first
     }
 
     pub(super) fn broken(&mut self, error: &ExchangeError, worker: &Worker, stream: &Stream) -> Event {

@@ -45,6 +45,7 @@ kinds! {
             H2_RESET_BUDGET_EXCEEDED "h2_reset_budget_exceeded";
             HEADER_LIMIT_EXCEEDED "header_limit_exceeded";
             BODY_LIMIT_EXCEEDED "body_limit_exceeded";
+            INTERIM_RESPONSES_DROPPED "interim_responses_dropped";
             LOG_LINES_DROPPED "log_lines_dropped";
             SNAPSHOT_PUBLISHED "snapshot_published";
             RESOURCE_REJECTED "resource_rejected";
