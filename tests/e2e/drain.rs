@@ -1,9 +1,10 @@
 //! SIGTERM: readiness first, then connections, requests last; exit 0.
 
 use bytes::Bytes;
+use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_tests::{
-    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, eventually, get, receive, request,
+    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, cluster, eventually, get, receive, request,
 };
 
 async fn answering_late() -> Upstream {
@@ -69,6 +70,30 @@ async fn what_does_not_end_is_cut_at_the_limit() {
 
     assert_eq!(gateway.exit().await.status.code(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_thousand_that_wait_for_a_connection_are_cut_at_the_limit() {
+    let upstream = answering_late().await;
+    let mut cluster = cluster("a", &[upstream.address]);
+    cluster["circuit_breakers"] =
+        json!({"thresholds": [{"max_connections": 2, "max_pending_requests": 3000, "max_requests": 3000}]});
+    let bootstrap = Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster);
+    let gateway = Launch::new(Kind::Weir, bootstrap).arguments(&["--drain-time-s", "1"]).start().await;
+    let mut held = Vec::new();
+    for _ in 0..11 {
+        let mut client = H2Client::connect(gateway.address()).await;
+        for _ in 0..92 {
+            held.push(client.start(request("GET", "/never", &[]), true).await.unwrap());
+        }
+    }
+    gateway.stat_becomes("cluster.a.upstream_rq_pending_active", 1010).await;
+    eventually("two are with the upstream", async || upstream.seen().len() == 2).await;
+
+    gateway.terminate();
+
+    let exit = gateway.exit().await;
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.output);
 }
 
 #[tokio::test]

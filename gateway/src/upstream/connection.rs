@@ -52,6 +52,8 @@ pub(super) struct Slot {
     pub(super) pool: Weak<Pool>,
     pub(super) priority: RoutingPriority,
     pub(super) opened: Instant,
+    /// Whether it is still being made.
+    pub(super) connecting: bool,
     /// Requests that went over it, with the one that has it now.
     pub(super) requests: u32,
     pub(super) end: End,

@@ -152,14 +152,15 @@ impl Pool {
         metrics.inc(metric::UPSTREAM_CX_TOTAL);
         metrics.inc(metric::UPSTREAM_CX_HTTP1_TOTAL);
         metrics.up(metric::UPSTREAM_CX_ACTIVE);
-        let (opened, requests) = (Instant::now(), 0);
-        Some(Slot { pool: self.this.clone(), priority, opened, requests, end: End::Local, in_use: false })
+        let (pool, opened) = (self.this.clone(), Instant::now());
+        Some(Slot { pool, priority, opened, connecting: true, requests: 0, end: End::Local, in_use: false })
     }
 
     /// Makes a connection, whoever may leave meanwhile.
-    async fn connect(self: Rc<Self>, slot: Slot, address: SocketAddr) {
+    async fn connect(self: Rc<Self>, mut slot: Slot, address: SocketAddr) {
         let config = Arc::clone(&self.config.borrow());
         let connected = connect(&config, address, self.identity(&config), self.worker).await;
+        slot.connecting = false;
         self.connecting.set(self.connecting.get().saturating_sub(1));
         match connected {
             Ok((io, tls)) => {
@@ -281,7 +282,11 @@ impl Pool {
         }
         metrics.record(metric::UPSTREAM_CX_LENGTH_MS, milliseconds(slot.opened.elapsed()));
         metrics.record(metric::UPSTREAM_RQ_PER_CX, slot.requests.into());
-        self.connect_for_waiting();
+        // An attempt is dropped before its end only where tasks end, at once where they cannot start any more: if each
+        // started the next, they would nest as deep as there are requests that wait.
+        if !slot.connecting {
+            self.connect_for_waiting();
+        }
     }
 
     /// Closes what has idled for too long, grew too old, was closed by the endpoint, or leads to an endpoint that is
