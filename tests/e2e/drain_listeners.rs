@@ -51,6 +51,26 @@ async fn plain_closes_the_listeners_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn without_descriptors_it_closes_and_tells_what_may_be_lost() {
+    let upstream = Upstream::start().await;
+    let bootstrap = Bootstrap::serving(Hcm::new(), upstream.address);
+    let gateway = Launch::new(Kind::Weir, bootstrap).descriptors(64).start().await;
+    let mut admin = Client::connect(gateway.admin).await;
+    assert_eq!(admin.get("/ready").await.status, 200);
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(Client::connect(gateway.address()).await);
+    }
+    gateway.prints("cannot accept connections").await;
+
+    admin.send("POST /drain_listeners HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(admin.response().await.status, 200);
+
+    gateway.prints("connections that waited when it was closed may be lost").await;
+    refuses(gateway.address()).await;
+}
+
+#[tokio::test]
 async fn graceful_announces_before_it_closes() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, "2").await;

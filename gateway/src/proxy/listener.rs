@@ -1,5 +1,6 @@
 //! Accepting connections: one loop for each listening socket of a worker.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,22 @@ pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut
 /// the worker was busy.
 fn empty(worker: &Rc<Worker>, name: &str, state: &watch::Receiver<Accepting>, socket: TcpListener) {
     let Ok(socket) = socket.into_std() else { return };
-    while let Ok((tcp, remote)) = socket.accept() {
-        let tcp = tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(tcp));
-        if let Ok(tcp) = tcp {
-            spawn(worker, name, state, tcp, remote);
+    loop {
+        match socket.accept() {
+            Ok((tcp, remote)) => {
+                let tcp = tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(tcp));
+                if let Ok(tcp) = tcp {
+                    spawn(worker, name, state, tcp, remote);
+                }
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // Nothing more can be taken, and a listener that is closed must not go on listening until it can.
+            Err(error) => {
+                worker.limits().inc(weir::ACCEPT_ERRORS);
+                tracing::warn!(listener = name, "connections that waited when it was closed may be lost: {error}");
+                return;
+            }
         }
     }
 }
@@ -79,7 +92,7 @@ fn spawn(
 
 /// The client was gone before it was accepted: nothing is wrong with the listener.
 fn concerns_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind as K;
+    use ErrorKind as K;
     matches!(
         error.kind(),
         K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted | K::TimedOut
