@@ -203,5 +203,4 @@ impl Reaper {
 }
 
 #[cfg(test)]
-#[path = "pool_tests.rs"]
 mod tests;

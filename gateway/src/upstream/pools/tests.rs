@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+mod tls;
+mod waiting;
+
 use std::net::SocketAddr;
 use std::task::Poll;
 
@@ -331,101 +334,6 @@ async fn a_refused_connection_says_so() {
         .await;
 }
 
-/// An endpoint that lets nobody in any more: its backlog is full, and the kernel leaves the rest without an answer.
-async fn fill(address: SocketAddr) -> Vec<TcpStream> {
-    let mut fillers = Vec::new();
-    loop {
-        match tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
-            Ok(filler) => fillers.push(filler.unwrap()),
-            Err(_) => return fillers,
-        }
-        assert!(fillers.len() < 16, "the backlog has an end");
-    }
-}
-
-fn with_short_backlog() -> TcpListener {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    socket.listen(1).unwrap()
-}
-
-#[tokio::test]
-async fn all_that_wait_fail_with_the_attempt_that_does() {
-    LocalSet::new()
-        .run_until(async {
-            let listener = with_short_backlog();
-            let cluster = cluster(listener.local_addr().unwrap(), |c| {
-                c.connect_timeout = Duration::from_millis(50);
-                c.breakers[0].max_connections = 1;
-            });
-            let pools = Pools::new(1);
-            let _fillers = fill(listener.local_addr().unwrap()).await;
-            let (a, b, c) =
-                tokio::join!(acquire(&pools, &cluster), acquire(&pools, &cluster), acquire(&pools, &cluster));
-            for error in [a, b, c] {
-                assert_eq!(error.unwrap_err(), UpstreamError::Timeout);
-            }
-            let metrics = cluster.runtime.metrics();
-            for (counter, count) in [
-                (metric::UPSTREAM_CX_TOTAL, 1),
-                (metric::UPSTREAM_CX_CONNECT_FAIL, 1),
-                (metric::UPSTREAM_CX_CONNECT_TIMEOUT, 1),
-                (metric::UPSTREAM_CX_OVERFLOW, 2),
-                (metric::UPSTREAM_RQ_PENDING_FAILURE_EJECT, 3),
-            ] {
-                assert_eq!(metrics.counter(counter), count);
-            }
-            assert_eq!(cluster.runtime.used(BreakerKind::Connections, DEFAULT), 0);
-            assert_eq!(cluster.runtime.used(BreakerKind::Pending, DEFAULT), 0);
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn an_idle_connection_goes_to_who_waits_for_another() {
-    LocalSet::new()
-        .run_until(async {
-            let bench = Bench { listener: with_short_backlog(), ..Bench::new(|_| {}).await };
-            let address = bench.listener.local_addr().unwrap();
-            let bench = Bench { cluster: cluster(address, |_| {}), ..bench };
-            let first = bench.acquire().await.unwrap();
-            let local = first.local;
-            let _fillers = fill(address).await;
-            let mut second = std::pin::pin!(bench.acquire());
-            assert!(poll_once(second.as_mut()).await.is_none());
-            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 2, "another is being made");
-            first.release(Instant::now());
-            assert_eq!(second.await.unwrap().local, local);
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn a_connection_whose_request_has_left_serves_the_next() {
-    LocalSet::new()
-        .run_until(async {
-            let bench = Bench::new(|_| {}).await;
-            let mut leaves = Box::pin(bench.acquire());
-            assert!(poll_once(leaves.as_mut()).await.is_none());
-            drop(leaves);
-            assert_eq!(bench.in_use(BreakerKind::Pending), 0);
-            assert_eq!(bench.in_use(BreakerKind::Connections), 1, "the attempt goes on");
-            let next = bench.acquire().await.unwrap();
-            drop(next);
-            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 1);
-
-            // Given to a request that leaves before it takes it.
-            let first = bench.acquire().await.unwrap();
-            let local = first.local;
-            let mut leaves = Box::pin(bench.acquire());
-            assert!(poll_once(leaves.as_mut()).await.is_none());
-            first.release(Instant::now());
-            drop(leaves);
-            assert_eq!(bench.acquire().await.unwrap().local, local);
-        })
-        .await;
-}
-
 #[tokio::test]
 async fn an_endpoint_that_closes_at_once_fails_the_request() {
     LocalSet::new()
@@ -463,88 +371,6 @@ async fn sockets_have_their_options() {
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
             assert_eq!(lease.local.unwrap().ip(), source.ip());
-        })
-        .await;
-}
-
-fn upstream_tls() -> Arc<UpstreamTls> {
-    let params = UpstreamParams {
-        protocol: Protocol::default(),
-        certificates: Vec::new(),
-        validation: Vec::new(),
-        sni: Some("configured.test".into()),
-        verify_server_name: false,
-        alpn: Vec::new(),
-        max_session_keys: 1,
-    };
-    Arc::new(UpstreamTls::new(params).unwrap())
-}
-
-fn acceptor() -> tokio_rustls::TlsAcceptor {
-    let own = rcgen::generate_simple_self_signed(vec!["endpoint.test".to_owned()]).unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
-    let config = rustls::ServerConfig::builder_with_provider(Arc::clone(provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key)
-        .unwrap();
-    tokio_rustls::TlsAcceptor::from(Arc::new(config))
-}
-
-#[tokio::test]
-async fn a_server_name_of_the_request_has_connections_of_its_own() {
-    LocalSet::new()
-        .run_until(async {
-            let bench = Bench::new(|config| {
-                config.tls = Some(upstream_tls());
-                config.http.auto_sni = true;
-            })
-            .await;
-            let acceptor = acceptor();
-            let connect = async |host: &[u8]| {
-                let endpoint = &bench.cluster.endpoints.hosts()[0].endpoint;
-                let wanted = Acquire { cluster: &bench.cluster, endpoint, priority: DEFAULT, host };
-                take(&bench.pools, wanted).await.unwrap()
-            };
-            let serve = async || {
-                let stream = acceptor.accept(bench.accept().await).await.unwrap();
-                let name = stream.get_ref().1.server_name().map(str::to_owned);
-                (stream, name)
-            };
-            let mut kept = Vec::new();
-            for (host, sni) in [("a.test:443", "a.test"), ("B.test", "b.test"), ("127.0.0.1", "configured.test")] {
-                let (lease, (stream, name)) = tokio::join!(connect(host.as_bytes()), serve());
-                assert!(fresh(&lease) && lease.tls.is_some());
-                assert_eq!(name.as_deref(), Some(sni));
-                lease.release(Instant::now());
-                kept.push(stream);
-            }
-            for host in ["a.test", "b.test:8443", "[::1]"] {
-                let lease = connect(host.as_bytes()).await;
-                assert!(!fresh(&lease), "{host}");
-                lease.release(Instant::now());
-            }
-            assert_eq!(bench.count(metric::UPSTREAM_CX_TOTAL), 3);
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn an_endpoint_that_does_not_speak_tls_says_so() {
-    LocalSet::new()
-        .run_until(async {
-            let bench = Bench::new(|config| config.tls = Some(upstream_tls())).await;
-            let serve = async {
-                let mut stream = bench.accept().await;
-                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-                stream
-            };
-            let (error, _stream) = tokio::join!(bench.acquire(), serve);
-            let error = error.unwrap_err();
-            assert!(matches!(error, UpstreamError::Tls { .. }), "{error:?}");
-            assert!(error.to_string().starts_with("TLS_error:|"), "{error:?}");
-            assert_eq!(bench.in_use(BreakerKind::Connections), 0);
         })
         .await;
 }
