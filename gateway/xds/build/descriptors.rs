@@ -28,18 +28,31 @@ pub(crate) fn pool() -> Result<DescriptorPool, Box<dyn Error>> {
     Ok(pool)
 }
 
-/// The folder of a package, as cargo resolved it for this build.
+/// The folder of a package, as cargo resolved it for this build. Cargo is asked about a package of its own with that one
+/// dependency and the workspace's lock file: about the whole workspace it answers only when everything has been
+/// downloaded, tests' and other programs' dependencies too, and on a fresh machine a build downloads its own only.
 fn package(name: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let lock = here.ancestors().map(|folder| folder.join("Cargo.lock")).find(|file| file.is_file());
+    let lock = lock.ok_or("there is no Cargo.lock in this folder or above it")?;
+    println!("cargo:rerun-if-changed={}", lock.display());
+
+    let asking = PathBuf::from(env::var("OUT_DIR")?).join("asking");
+    fs::create_dir_all(&asking)?;
+    fs::copy(lock, asking.join("Cargo.lock"))?;
+    fs::write(asking.join("lib.rs"), "")?;
+    let manifest = asking.join("Cargo.toml");
+    let package = "[package]\nname = \"asking\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n";
+    fs::write(&manifest, format!("{package}[dependencies]\n{name} = \"*\"\n"))?;
+
     let mut command = Command::new(env::var("CARGO")?);
     command.args(["metadata", "--format-version=1", "--offline", "--filter-platform"]).arg(env::var("HOST")?);
-    let output = command.current_dir(env::var("CARGO_MANIFEST_DIR")?).output()?;
+    // From this folder, so that the same configuration of cargo holds (a vendored registry, say).
+    let output = command.arg("--manifest-path").arg(manifest).current_dir(here).output()?;
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    if let Some(root) = metadata["workspace_root"].as_str() {
-        println!("cargo:rerun-if-changed={root}/Cargo.lock");
-    }
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
     let found = packages.iter().find(|p| p["name"] == name).ok_or_else(|| format!("{name} is not a dependency"))?;
     let manifest = found["manifest_path"].as_str().ok_or("a package without a manifest path")?;
