@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{RoutingPriority, Thresholds};
+use crate::http::h1::HeadLimits;
 use crate::telemetry::metrics::{Scope, names};
 use crate::tls::UpstreamTls;
 
@@ -60,6 +61,14 @@ impl ClusterConfig {
             buffer_limit: 1024 * 1024,
             socket: SocketOptions::default(),
             http: HttpOptions::default(),
+        }
+    }
+
+    /// How large the heads and trailers of its endpoints' responses may be.
+    pub fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            bytes: self.http.max_response_headers_kb as usize * 1024,
+            fields: self.http.max_headers_count as usize,
         }
     }
 

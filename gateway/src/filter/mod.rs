@@ -1,8 +1,8 @@
 //! HTTP filters: events in, effects out.
 //!
-//! A filter is a synchronous state machine. The chain calls it with an event; its answer says how to go on. Whatever it
-//! wants done at another time it asks of the stream ([`Stream::request_effect`]), and the driver does it when no
-//! callback is running.
+//! A filter is a synchronous state machine. The chain calls it with an event; its answer says how to go on. Whatever else
+//! it wants (a call-out, a timer, to go on later) it asks of the stream ([`Stream::request_effect`]), and the driver does
+//! it when no callback is running.
 
 pub mod answer;
 pub mod buffer;
@@ -14,7 +14,10 @@ pub(crate) mod testing;
 
 pub use answer::{Answer, Failure, LocalReply};
 pub use chain::{Chain, Direction, Out};
-pub use stream::{Effect, FilterId, Stream, StreamState};
+pub use stream::{CallId, Effect, FilterId, Stream, StreamState};
+
+use crate::http::ResponseHead;
+use crate::upstream::CallResult;
 
 /// How to go on after headers (Envoy's `FilterHeadersStatus`).
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub struct Wants {
     pub request_body: bool,
     /// Trailers of the request.
     pub request_trailers: bool,
+    /// Heads of interim responses (1xx).
+    pub informational: bool,
     /// Head of the response.
     pub response_headers: bool,
     /// Pieces of the response body.
@@ -92,6 +97,10 @@ pub trait HttpFilter {
         TrailersAction::Continue
     }
 
+    /// An interim response (RFC 9110 section 15.2) is about to be passed on; it can be changed and not held (Envoy's
+    /// `encode1xxHeaders`).
+    fn on_informational(&mut self, _stream: &Stream, _head: &mut ResponseHead) {}
+
     /// The response's head came: `stream.response`.
     fn on_response_headers(&mut self, _stream: &Stream, _end: bool) -> HeadersAction {
         HeadersAction::Continue
@@ -107,9 +116,16 @@ pub trait HttpFilter {
         TrailersAction::Continue
     }
 
+    /// A call-out that this filter asked for ([`Effect::Call`]) has ended. What follows from it is an effect, too.
+    fn on_call_done(&mut self, _stream: &Stream, _call: CallId, _result: CallResult) {}
+
+    /// The time that this filter had set ([`Effect::Timer`]) has come.
+    fn on_timer(&mut self, _stream: &Stream) {}
+
     /// The stream has ended; everything of it is known.
     fn on_log(&mut self, _stream: &Stream) {}
 
-    /// The stream goes away: give back what is held. Called exactly once, also after a reset.
+    /// The stream goes away: give back what is held. Called exactly once, also after a reset. Call-outs that are under way
+    /// end unheard.
     fn on_destroy(&mut self, _stream: &Stream) {}
 }

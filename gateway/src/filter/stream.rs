@@ -3,10 +3,12 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::Answer;
 use crate::http::{BodyBuf, HeaderMap, RequestHead, ResponseHead};
 use crate::telemetry::StreamInfo;
+use crate::upstream::CallOut;
 
 /// A stream, shared by the request's driver, its filters and (by context id) the guests of the worker.
 ///
@@ -45,8 +47,7 @@ impl Stream {
         self.0.borrow_mut()
     }
 
-    /// Asks the driver for something from outside of a callback (a call-out's answer, a timer, another stream's
-    /// callback), and wakes it.
+    /// Asks the driver for something, in a callback or outside of one (another stream's callback), and wakes it.
     pub fn request_effect(&self, filter: FilterId, effect: Effect) {
         let waker = {
             let mut state = self.edit();
@@ -100,7 +101,11 @@ impl StreamState {
     pub const DEFAULT_BUFFER_LIMIT: usize = 1024 * 1024;
 }
 
-/// What a filter asks for outside of a callback.
+/// A number by which a filter knows its call-outs apart; the filter chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(pub u32);
+
+/// What a filter asks for, to be done when no callback is running.
 #[derive(Debug)]
 pub enum Effect {
     /// Go on with the request behind this filter.
@@ -111,4 +116,8 @@ pub enum Effect {
     Respond(Answer),
     /// Reset the stream without an answer.
     Reset,
+    /// Ask a cluster something; the answer comes by [`HttpFilter::on_call_done`](super::HttpFilter::on_call_done).
+    Call(CallId, Box<CallOut>),
+    /// Wake this filter then ([`HttpFilter::on_timer`](super::HttpFilter::on_timer)), and not when it had asked for before.
+    Timer(Option<Instant>),
 }

@@ -168,6 +168,7 @@ impl HttpFilter for WasmFilter {
         Wants {
             request_body: exports.request_body,
             request_trailers: exports.request_trailers,
+            informational: false,
             response_headers: exports.response_headers,
             response_body: exports.response_body,
             response_trailers: exports.response_trailers,

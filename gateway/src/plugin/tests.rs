@@ -141,6 +141,7 @@ impl Run {
                 Out::Respond(Answer::Failure(failure)) => format!("{failure:?}"),
                 Out::RespondDirect(answer) => format!("direct {answer:?}"),
                 Out::Reset => "reset".into(),
+                Out::Call(..) => "call".into(),
             });
         }
         all.join(" ")

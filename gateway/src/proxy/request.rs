@@ -5,6 +5,7 @@
 
 mod account;
 mod answers;
+mod calls;
 mod clock;
 mod flow;
 mod routing;
@@ -27,6 +28,7 @@ use crate::http::RequestHead;
 use crate::snapshot::compile::filter::FilterInstance;
 use crate::telemetry::StreamInfo;
 pub(super) use account::answer_malformed;
+use calls::Calls;
 use clock::Clock;
 pub(super) use flow::MOST_WAITING;
 use routing::Routing;
@@ -99,6 +101,8 @@ struct Request {
     /// The request was read to its end, or nobody wants the rest.
     request_read: bool,
     response: Response,
+    /// What its filters have asked of others.
+    calls: Calls,
     clock: Clock,
 }
 
@@ -151,6 +155,7 @@ impl Request {
             paused: [false; 2],
             request_read: end,
             response: Response::Awaited,
+            calls: Calls::default(),
             clock,
             serving,
         }
@@ -180,6 +185,7 @@ impl Request {
         loop {
             let mut moved = self.poll_router(task, down);
             moved |= self.poll_client(task, down);
+            moved |= self.poll_calls(task, down);
             moved |= self.apply_effects(down);
             let queued = down.queued();
             if queued > 0 && self.response != Response::Unwanted {
@@ -234,6 +240,7 @@ impl Request {
                 Out::Respond(answer) => self.local_reply(answer, true, down),
                 Out::RespondDirect(answer) => self.local_reply(answer, false, down),
                 Out::Reset => self.cut(down),
+                Out::Call(filter, id, call) => self.start_call(filter, id, *call),
             }
         }
     }

@@ -162,10 +162,7 @@ impl Router {
             interim: false,
             internal: false,
             grpc_open: false,
-            head_limits: HeadLimits {
-                bytes: config.http.max_response_headers_kb as usize * 1024,
-                fields: config.http.max_headers_count as usize,
-            },
+            head_limits: config.head_limits(),
             count_attempts: matched.host.include_request_attempt_count,
             show_attempts: matched.host.include_attempt_count_in_response,
             envoy_headers,
@@ -423,7 +420,7 @@ impl Router {
         self.count_end(trailers, now, worker, stream);
         self.stop_clocks();
         if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, Attempt::Done) {
-            active.give_back(now);
+            active.exchange.give_back(active.lease, now);
         }
     }
 
@@ -431,16 +428,5 @@ impl Router {
         self.timeout_at = None;
         self.try_limits = None;
         self.try_limit_at = None;
-    }
-}
-
-impl Active {
-    /// The exchange is over: its connection may carry another, or is closed.
-    fn give_back(self, now: Instant) {
-        if self.exchange.reusable(&self.lease.wire) {
-            self.lease.release(now);
-        } else if self.exchange.is_done() {
-            self.lease.retire(self.exchange.closed());
-        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Wire;
+use super::{Lease, Wire};
 use crate::http::h1::{
     BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, chunk_head,
     parse_response, request_head, trailers,
@@ -188,9 +189,13 @@ impl Exchange {
         self.request_done && self.response_done()
     }
 
-    /// Whether the response ended because the endpoint closed the connection.
-    pub fn closed(&self) -> bool {
-        self.closed
+    /// The exchange is over: its connection may carry another, or is closed.
+    pub fn give_back(self, lease: Lease, now: Instant) {
+        if self.reusable(&lease.wire) {
+            lease.release(now);
+        } else if self.is_done() {
+            lease.retire(self.closed);
+        }
     }
 
     /// Whether the connection may carry another request: both messages ended cleanly and nothing is left over. Bytes

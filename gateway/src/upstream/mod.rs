@@ -1,5 +1,6 @@
-//! Sending one request to one endpoint: per-worker pools, connecting, HTTP/1.
+//! Sending one request to one endpoint: per-worker pools, connecting, HTTP/1, and requests of the gateway's own.
 
+pub mod call;
 mod connect;
 mod connection;
 mod error;
@@ -9,6 +10,7 @@ mod pools;
 mod waiting;
 pub mod wire;
 
+pub use call::{CallFailed, CallOut, CallResponse, CallResult, call};
 pub use connection::Connection;
 pub use error::UpstreamError;
 pub use pool::Lease;

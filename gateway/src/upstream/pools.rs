@@ -57,6 +57,11 @@ impl Pools {
         Self(Rc::new(Inner { worker, pools: RefCell::default(), named: RefCell::default(), reaper }))
     }
 
+    /// The worker's number in metrics.
+    pub fn worker(&self) -> usize {
+        self.0.worker
+    }
+
     /// An idle connection for one request; `None` if there is none, see [`Self::establish`].
     ///
     /// # Errors
@@ -203,4 +208,4 @@ impl Reaper {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

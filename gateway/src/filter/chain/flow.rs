@@ -1,5 +1,7 @@
 //! How headers, body and trailers move along the filters of one direction, stop and go on.
 
+use std::time::Instant;
+
 use super::{Chain, Direction, Out, ResponsePhase};
 use crate::filter::{Answer, DataAction, Failure, HeadersAction, HttpFilter, TrailersAction, Wants};
 use crate::http::BodyBuf;
@@ -32,6 +34,8 @@ impl Flow {
 pub(super) struct Node<F> {
     pub(super) filter: F,
     pub(super) wants: Wants,
+    /// When the filter wants to be woken.
+    pub(super) timer: Option<Instant>,
     request: Place,
     response: Place,
 }
@@ -39,7 +43,7 @@ pub(super) struct Node<F> {
 impl<F: HttpFilter> Node<F> {
     pub(super) fn new(filter: F) -> Self {
         let wants = filter.wants();
-        Self { filter, wants, request: Place::default(), response: Place::default() }
+        Self { filter, wants, timer: None, request: Place::default(), response: Place::default() }
     }
 
     pub(super) fn place(&self, direction: Direction) -> &Place {

@@ -5,17 +5,20 @@
 //! holds its own body (Envoy has one buffer per direction, which two holding filters would mix), and "the end has come"
 //! is known per filter, so that resuming a late filter never announces an end that an earlier one still holds.
 
+mod events;
 mod flow;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Answer, Effect, FilterId, HttpFilter, Stream, Wants};
+use super::{Answer, CallId, Effect, FilterId, HttpFilter, Stream, Wants};
 use crate::http::BodyBuf;
+use crate::upstream::CallOut;
 use flow::{Flow, Node};
 
 /// Which way a message goes.
@@ -43,6 +46,8 @@ pub enum Out {
     RespondDirect(Answer),
     /// The response is on its way and cannot be replaced: reset the stream.
     Reset,
+    /// Ask this for a filter, and bring the answer to [`Chain::call_done`].
+    Call(FilterId, CallId, Box<CallOut>),
 }
 
 /// How the response stands, which decides what becomes of a local reply.
@@ -66,6 +71,8 @@ pub struct Chain<F: HttpFilter> {
     request: Flow,
     response: Flow,
     response_phase: ResponsePhase,
+    /// The earliest of its filters' timers.
+    timer: Option<Instant>,
     /// The first of what left, which is usually the only one.
     next: Option<Out>,
     later: VecDeque<Out>,
@@ -80,6 +87,7 @@ impl<F: HttpFilter> Chain<F> {
         for node in &nodes {
             wants.request_body |= node.wants.request_body;
             wants.request_trailers |= node.wants.request_trailers;
+            wants.informational |= node.wants.informational;
             wants.response_headers |= node.wants.response_headers;
             wants.response_body |= node.wants.response_body;
             wants.response_trailers |= node.wants.response_trailers;
@@ -92,6 +100,7 @@ impl<F: HttpFilter> Chain<F> {
             request: Flow::default(),
             response: Flow::default(),
             response_phase: ResponsePhase::None,
+            timer: None,
             next: None,
             later: VecDeque::new(),
             destroyed: false,
@@ -157,7 +166,7 @@ impl<F: HttpFilter> Chain<F> {
         self.apply_effects();
     }
 
-    /// Does what filters asked for by [`Stream::request_effect`]. Every other call does it by itself at its end; the
+    /// Does what filters asked for by [`Stream::request_effect`], as far as it is the chain's matter. Every other call does it by itself at its end; the
     /// driver calls it when it was woken.
     pub fn apply_effects(&mut self) {
         loop {
@@ -174,6 +183,8 @@ impl<F: HttpFilter> Chain<F> {
                     Effect::ResumeResponse => self.resume_stopped(filter, Direction::Response),
                     Effect::Respond(answer) => self.respond(answer),
                     Effect::Reset => self.reset(),
+                    Effect::Call(id, call) => self.emit(Out::Call(filter, id, call)),
+                    Effect::Timer(at) => self.set_timer(filter, at),
                 }
             }
         }

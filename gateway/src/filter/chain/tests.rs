@@ -3,14 +3,17 @@
 //! A script is a list of `event:action`, one entry used up per callback (without one: continue). Events: `qh qb qt` for the
 //! request's headers, body, trailers, `sh sb st` for the response's. Actions: `c` continue, `s` stop, `B` stop (all) and
 //! buffer, `W` stop (all) and watermark, `n` stop without buffering, a number: answer with that status. Behind it: `+text`
-//! adds body, `=text` replaces the body, `+T` makes trailers, `!q` / `!s` asks to resume the request / response.
+//! adds body, `=text` replaces the body, `+T` makes trailers, `!q` / `!s` asks to resume the request / response, `!c` for a
+//! call-out, `!t` for a timer that is due, `!n` for none. Events beside the messages: `1x` an interim response, `call` the
+//! end of a call-out, `tick` a timer.
 //!
 //! Input: `H` request headers, `D:text` body, `T` trailers, the same in small letters for the response, a final `.` for the
-//! end; `go:NAME:q` resumes. In the trace, what leaves is `>H >D(text) >T` and `<h <d(text) <t`.
+//! end; `go:NAME:q` resumes; `1xx` is an interim response, `done:NAME` the end of a call-out, `ring` the time for timers. In the trace, what leaves is `>H >D(text) >T` and `<h <d(text) <t`.
 
 #![allow(clippy::unwrap_used)]
 
 mod ends;
+mod events;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,6 +23,7 @@ use super::*;
 use crate::filter::testing::{stream, text};
 use crate::filter::{DataAction, HeadersAction, LocalReply, StreamState, TrailersAction};
 use crate::http::{HeaderMap, ResponseHead};
+use crate::upstream::{CallFailed, CallResult};
 
 type Trace = Rc<RefCell<Vec<String>>>;
 
@@ -34,6 +38,7 @@ struct Scripted {
 const ALL: Wants = Wants {
     request_body: true,
     request_trailers: true,
+    informational: true,
     response_headers: true,
     response_body: true,
     response_trailers: true,
@@ -81,7 +86,14 @@ impl Scripted {
                 }
                 ('!', _) => {
                     drop(state);
-                    let effect = if text == "q" { Effect::ResumeRequest } else { Effect::ResumeResponse };
+                    let effect = match text {
+                        "q" => Effect::ResumeRequest,
+                        "s" => Effect::ResumeResponse,
+                        "c" => Effect::Call(CallId(7), Box::new(events::call_out())),
+                        "t" => Effect::Timer(Some(Instant::now())),
+                        "n" => Effect::Timer(None),
+                        status => Effect::Respond(reply(status)),
+                    };
                     stream.request_effect(self.id, effect);
                 }
                 _ => panic!("script: {rest}"),
@@ -145,6 +157,17 @@ impl HttpFilter for Scripted {
     }
     fn on_response_trailers(&mut self, stream: &Stream) -> TrailersAction {
         self.trailers(stream, "st")
+    }
+    fn on_informational(&mut self, stream: &Stream, head: &mut ResponseHead) {
+        self.step(stream, "1x", &format!("({})", head.status));
+        head.status += 1;
+    }
+    fn on_call_done(&mut self, stream: &Stream, call: CallId, result: CallResult) {
+        let ended = if result.is_ok() { "answered" } else { "failed" };
+        self.step(stream, "call", &format!("({},{ended})", call.0));
+    }
+    fn on_timer(&mut self, stream: &Stream) {
+        self.step(stream, "tick", "");
     }
     fn on_log(&mut self, stream: &Stream) {
         self.step(stream, "log", "");
@@ -219,6 +242,20 @@ impl Driver {
                 let id = FilterId(self.names.iter().position(|n| n == name).unwrap());
                 self.chain.resume(id, if direction == "q" { Direction::Request } else { Direction::Response });
             }
+            "1xx" => {
+                let mut head = ResponseHead::new(100);
+                self.chain.informational(&mut head);
+                self.trace.borrow_mut().push(format!("<{}", head.status));
+            }
+            "done" => {
+                let id = FilterId(self.names.iter().position(|n| n == body).unwrap());
+                self.chain.call_done(id, CallId(7), Err(CallFailed::NoCluster("auth".into())));
+            }
+            "ring" => {
+                let due = if self.chain.timer().is_some() { "due" } else { "none" };
+                self.trace.borrow_mut().push(due.into());
+                self.chain.ring(Instant::now());
+            }
             "more" => {
                 let more = |d| if self.chain.wants_more(d) { "more" } else { "full" };
                 let line = format!("{}/{}", more(Direction::Request), more(Direction::Response));
@@ -248,6 +285,7 @@ impl Driver {
                 Out::Respond(answer) => format!("reply{}", named(answer)),
                 Out::RespondDirect(answer) => format!("direct{}", named(answer)),
                 Out::Reset => "reset".into(),
+                Out::Call(filter, id, call) => format!("ask{}:{}:{}", filter.0, id.0, call.cluster),
             };
             self.trace.borrow_mut().push(line);
             if let Out::Respond(answer) = out {

@@ -39,7 +39,7 @@ impl Request {
         let idle = due(clock.moved, clock.idle_limit);
         let router = self.router.as_ref().and_then(Router::deadline);
         let whole = clock.request_due.filter(|_| !self.request_read);
-        earlier(earlier(idle, router), earlier(clock.end_of_life, whole))
+        earlier(earlier(earlier(idle, router), earlier(clock.end_of_life, whole)), self.chain.timer())
     }
 
     /// One of its limits has passed.
@@ -47,6 +47,10 @@ impl Request {
         let now = Instant::now();
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let clock = &self.clock;
+        if passed(self.chain.timer()) {
+            self.chain.ring(now);
+            return self.take_out(down);
+        }
         let (cause, counter) = if passed(clock.request_due) && !self.request_read {
             (Cause::RequestTimeout, http::DOWNSTREAM_RQ_TIMEOUT)
         } else if passed(clock.end_of_life) {

@@ -39,8 +39,11 @@ impl Request {
             Event::Moved => {}
             // As Envoy: interim responses pass only where the gateway does not answer 100-continue by itself, and only the
             // first. They wait for nobody, so any number would pile up before a client that does not read.
-            Event::Informational(head, first) => match (self.serving.manager().proxy_100_continue, first) {
-                (true, true) => down.informational(&head),
+            Event::Informational(mut head, first) => match (self.serving.manager().proxy_100_continue, first) {
+                (true, true) => {
+                    self.chain.informational(&mut head);
+                    down.informational(&head);
+                }
                 (true, false) => self.cx.worker.limits().inc(weir::INTERIM_RESPONSES_DROPPED),
                 (false, _) => {}
             },

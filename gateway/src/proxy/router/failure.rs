@@ -217,7 +217,7 @@ impl Router {
         if let Attempt::Active(active) = std::mem::replace(&mut self.attempt, pause)
             && status.is_some()
         {
-            active.give_back(now);
+            active.exchange.give_back(active.lease, now);
         }
         true
     }

@@ -51,7 +51,7 @@ impl Bench {
     }
 }
 
-fn cluster(address: SocketAddr, edit: impl FnOnce(&mut ClusterConfig)) -> Arc<Cluster> {
+pub(in crate::upstream) fn cluster(address: SocketAddr, edit: impl FnOnce(&mut ClusterConfig)) -> Arc<Cluster> {
     let mut config = ClusterConfig::new("c");
     edit(&mut config);
     let host = HostSpec { address, hostname: "".into(), weight: 1, health: Health::Healthy, priority: 0, locality: 0 };

@@ -6,8 +6,10 @@ use super::per_route::{Entry, PerRoute, RouteConfig};
 use super::{FilterConfig, HttpFilters, NamedFilter};
 use crate::filter::buffer::BufferFilter;
 use crate::filter::header_mutation::HeaderMutationFilter;
-use crate::filter::{Chain, DataAction, FilterId, HeadersAction, HttpFilter, Stream, TrailersAction, Wants};
+use crate::filter::{CallId, Chain, DataAction, FilterId, HeadersAction, HttpFilter, Stream, TrailersAction, Wants};
+use crate::http::ResponseHead;
 use crate::plugin::{WasmFilter, WorkerPlugins};
+use crate::upstream::CallResult;
 
 /// Any filter on one stream.
 #[allow(missing_docs, reason = "named as what they hold")]
@@ -114,6 +116,10 @@ impl HttpFilter for FilterInstance {
         each!(self, filter => filter.on_request_trailers(stream))
     }
 
+    fn on_informational(&mut self, stream: &Stream, head: &mut ResponseHead) {
+        each!(self, filter => filter.on_informational(stream, head));
+    }
+
     fn on_response_headers(&mut self, stream: &Stream, end: bool) -> HeadersAction {
         each!(self, filter => filter.on_response_headers(stream, end))
     }
@@ -124,6 +130,14 @@ impl HttpFilter for FilterInstance {
 
     fn on_response_trailers(&mut self, stream: &Stream) -> TrailersAction {
         each!(self, filter => filter.on_response_trailers(stream))
+    }
+
+    fn on_call_done(&mut self, stream: &Stream, call: CallId, result: CallResult) {
+        each!(self, filter => filter.on_call_done(stream, call, result));
+    }
+
+    fn on_timer(&mut self, stream: &Stream) {
+        each!(self, filter => filter.on_timer(stream));
     }
 
     fn on_log(&mut self, stream: &Stream) {
