@@ -8,6 +8,7 @@ mod busy;
 mod check;
 mod clusters;
 mod compiling;
+mod connection_limit;
 mod connections;
 mod drain;
 mod drain_listeners;

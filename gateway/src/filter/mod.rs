@@ -1,4 +1,4 @@
-//! HTTP filters: events in, effects out.
+//! HTTP filters: events in, effects out; and network filters ([`network`]), which stand below.
 //!
 //! A filter is a synchronous state machine. The chain calls it with an event; its answer says how to go on. Whatever else
 //! it wants (a call-out, a timer, to go on later) it asks of the stream ([`Stream::request_effect`]), and the driver does
@@ -7,7 +7,9 @@
 pub mod answer;
 pub mod buffer;
 pub mod chain;
+pub mod connection_limit;
 pub mod header_mutation;
+pub mod network;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

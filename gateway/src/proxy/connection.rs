@@ -12,9 +12,11 @@ use tokio::net::TcpStream;
 
 use super::worker::{HeldSnapshot, Worker};
 use super::{h1, h2};
+use crate::filter::network::{Arrival, NetworkAction};
 use crate::route::RouteConfig;
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
+use crate::snapshot::compile::network_filter;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
 use crate::snapshot::listener::{FilterChain, Hello, Listener};
 use crate::telemetry::metrics::names::{
@@ -141,6 +143,11 @@ pub(super) async fn serve(
         return;
     };
     let chain = Arc::clone(chain);
+    let mut network = network_filter::instantiate(&chain.network, worker.index);
+    let server_name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+    if let NetworkAction::Close(after) = network.new_connection(&Arrival { remote, local, server_name }) {
+        return tokio::time::sleep(after).await;
+    }
     let (io, tls) = match &chain.tls {
         None if peeked.is_empty() => (Io::Tcp(tcp), None),
         None => (Io::replaying(peeked.freeze(), tcp), None),

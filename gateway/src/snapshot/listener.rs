@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compile::network_filter::NetworkFilterConfig;
 use super::connection_manager::ConnectionManager;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Scope, names};
@@ -91,6 +92,10 @@ pub struct FilterChain {
     pub tls: Option<Arc<DownstreamTls>>,
     /// How long a handshake may take. Default 15 s.
     pub handshake_timeout: Option<Duration>,
+    /// What its connections pass before that, in configuration order.
+    pub network: Box<[NetworkFilterConfig]>,
+    /// Where the connection manager stands in `filters`.
+    pub manager_at: usize,
     /// What serves its requests.
     pub manager: Arc<ConnectionManager>,
     /// Counters of its requests on this listener.

@@ -27,7 +27,8 @@ impl Publisher {
                     Some(_) => format!("filter_chains[{at}]"),
                     None => "default_filter_chain".to_owned(),
                 };
-                let path = format!("{}.{chain_path}.filters[0].typed_config", good.path);
+                let at = chain.manager_at;
+                let path = format!("{}.{chain_path}.filters[{at}].typed_config", good.path);
                 missing(&chain.manager.filters, &path, &entry.source, &mut all);
                 match &chain.manager.routes {
                     RouteSource::Named(name) => users.entry(name).or_default().push(&chain.manager.filters),

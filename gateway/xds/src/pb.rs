@@ -21,7 +21,7 @@ pub use extensions::{
             buffer::v3 as buffer, header_mutation::v3 as header_mutation, router::v3 as router, wasm::v3 as wasm_filter,
         },
         listener::tls_inspector::v3 as tls_inspector,
-        network::http_connection_manager::v3 as hcm,
+        network::{connection_limit::v3 as connection_limit, http_connection_manager::v3 as hcm},
     },
     load_balancing_policies::{
         common::v3 as lb_common, least_request::v3 as lb_least_request, random::v3 as lb_random,

@@ -10,8 +10,10 @@ use weir_xds::{Kind, pb};
 use super::access_log::compile_access_log;
 use super::config_source::{Sourced, duration_or, sourced};
 use super::connection_manager;
+use super::network_filter::{self, NetworkFilterConfig};
 use super::transport_socket::{TlsCx, compile_downstream_socket, sds_references};
 use crate::plugin::Plugins;
+use crate::snapshot::connection_manager::ConnectionManager;
 use crate::snapshot::listener::{Awaited, ChainIndex, ChainMatch, FilterChain, Listener};
 use crate::snapshot::{Problems, Reference};
 use crate::telemetry::access_log::Sinks;
@@ -252,7 +254,7 @@ impl Chains<'_> {
             name = format!("{name} ({path})");
             self.names.insert(name.clone());
         }
-        let manager = self.network_filter(&proto.filters, problems);
+        let (network, manager) = self.network_filters(&proto.filters, problems);
         let mut inner = Problems::new();
         let tls = compile_downstream_socket(proto.transport_socket.as_ref(), self.cx.tls, &mut inner);
         self.sources.append(&mut secrets(proto.transport_socket.as_ref(), &mut inner));
@@ -260,43 +262,45 @@ impl Chains<'_> {
         let field = "transport_socket_connect_timeout";
         let handshake_timeout =
             duration_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
-        let (tls, manager) = (tls?, manager?);
+        let (tls, manager, manager_at) = (tls?, manager?, proto.filters.len().saturating_sub(1));
         let scope = self.cx.registry.scope(names::ListenerHttp, (self.stat_name, &*manager.stat_prefix));
-        Some(FilterChain { name: name.into(), tls, handshake_timeout, manager, scope })
+        Some(FilterChain { name: name.into(), tls, handshake_timeout, network, manager_at, manager, scope })
     }
 
-    /// The connection manager: there is no other network filter.
-    fn network_filter(
+    /// The connection manager, which ends every chain, and what stands before it.
+    fn network_filters(
         &mut self,
         protos: &[pb::listener::Filter],
         problems: &mut Problems,
-    ) -> Option<Arc<crate::snapshot::connection_manager::ConnectionManager>> {
-        let [filter] = protos else {
-            problems.push(
-                "filters",
-                format!("exactly one is supported, an HTTP connection manager; here are {}", protos.len()),
-            );
-            return None;
+    ) -> (Box<[NetworkFilterConfig]>, Option<Arc<ConnectionManager>>) {
+        let manager_of = |filter: &pb::listener::Filter| match &filter.config_type {
+            Some(NetworkFilterType::TypedConfig(any)) => pb::unpack::<pb::hcm::HttpConnectionManager>(any).ok(),
+            _ => None,
         };
-        let mut inner = Problems::new();
-        let proto = match &filter.config_type {
-            Some(NetworkFilterType::TypedConfig(any)) if pb::is::<pb::hcm::HttpConnectionManager>(any) => {
-                pb::unpack::<pb::hcm::HttpConnectionManager>(any).map_err(|e| inner.push("", e.to_string())).ok()
+        let (mut network, mut manager) = (Vec::new(), None);
+        for (at, filter) in protos.iter().enumerate() {
+            let mut inner = Problems::new();
+            match manager_of(filter) {
+                Some(_) if at + 1 < protos.len() => {
+                    inner.push("", "an HTTP connection manager ends its chain: it must be the last filter");
+                }
+                Some(proto) => manager = self.manager(&proto, &mut inner),
+                None => network.extend(network_filter::compile(filter, self.cx.registry, &mut inner)),
             }
-            Some(NetworkFilterType::TypedConfig(any)) => {
-                let found = pb::type_name(any);
-                inner.push("", format!("{found} is not supported; the only network filter is HttpConnectionManager"));
-                None
-            }
-            _ => {
-                inner.push("", "is missing: it says which filter this is");
-                None
-            }
-        };
-        let compiled =
-            proto.and_then(|proto| connection_manager::compile(&proto, self.buffer_limit, self.cx, &mut inner));
-        problems.nest("filters[0].typed_config", inner);
-        let compiled = compiled?;
+            problems.nest(&format!("filters[{at}].typed_config"), inner);
+        }
+        if protos.last().and_then(manager_of).is_none() {
+            problems.push("filters", "the last one must be an HTTP connection manager, which serves the requests");
+        }
+        (network.into(), manager)
+    }
+
+    fn manager(
+        &mut self,
+        proto: &pb::hcm::HttpConnectionManager,
+        problems: &mut Problems,
+    ) -> Option<Arc<ConnectionManager>> {
+        let compiled = connection_manager::compile(proto, self.buffer_limit, self.cx, problems)?;
         if let Some((source, scope)) = compiled.rds {
             self.rds.push((source.reference.name.as_str().into(), scope));
             self.sources.push(source);

@@ -210,8 +210,20 @@ fn chains_that_cannot_be_told_apart_are_refused() {
 #[test]
 fn other_filters_are_refused() {
     let plain = listener("l", 0, &inline("c"));
-    let twice = plain.replace("  - name: hcm", "  - {name: x}\n  - name: hcm");
-    assert!(compile(&twice).unwrap_err().iter().any(|p| p.contains("filters: exactly one is supported")));
+    let nameless = plain.replace("  - name: hcm", "  - {name: x}\n  - name: hcm");
+    let refused = compile(&nameless).unwrap_err();
+    assert!(refused.iter().any(|p| p.contains("filters[0].typed_config: is missing")), "{refused:?}");
+    let limit = "  - name: limit\n    typed_config: {\"@type\": \
+         type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit, stat_prefix: s, max_connections: 1}\n";
+    let limited = plain.replace("  - name: hcm", &format!("{limit}  - name: hcm"));
+    let chain = &compile(&limited).unwrap().chains[0];
+    assert_eq!((chain.network.len(), chain.manager_at), (1, 1));
+    let off = limited
+        .replace("max_connections: 1", "max_connections: 1, runtime_enabled: {runtime_key: k, default_value: false}");
+    let chain = &compile(&off).unwrap().chains[0];
+    assert_eq!((chain.network.len(), chain.manager_at), (0, 1));
+    let zero = compile(&limited.replace("max_connections: 1", "max_connections: 0")).unwrap_err();
+    assert!(zero.iter().any(|p| p.contains("filters[0].typed_config.max_connections")), "{zero:?}");
     let tcp = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
     let start = plain.find("type.googleapis.com").unwrap();
     let end = start + plain[start..].find('\n').unwrap();

@@ -9,6 +9,7 @@ pub mod listener;
 #[cfg(test)]
 mod listener_tests;
 mod local_reply;
+pub mod network_filter;
 pub mod route;
 pub mod secret;
 pub mod transport_socket;

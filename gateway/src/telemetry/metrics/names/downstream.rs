@@ -3,6 +3,16 @@
 use crate::telemetry::metrics::scope::{Counter, Gauge, Histogram, Kind, Metric, Statuses, Table};
 
 kinds! {
+    /// A connection limit, by its stat_prefix.
+    ConnectionLimit connection_limit "connection_limit.{envoy_connection_limit_prefix}" {
+        counters {
+            LIMITED_CONNECTIONS "limited_connections";
+        }
+        gauges {
+            ACTIVE_CONNECTIONS "active_connections";
+        }
+    }
+
     /// A connection manager, by its stat_prefix.
     Http http "http.{envoy_http_conn_manager_prefix}" {
         counters {

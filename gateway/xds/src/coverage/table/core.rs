@@ -90,6 +90,12 @@ pub(super) const CORE: &[Section] = &[
         ..NOTHING
     },
     Section {
+        message: "envoy.config.core.v3.RuntimeFeatureFlag",
+        honoured: "default_value",
+        idle: &[("runtime_key", "there is no runtime: the default value holds")],
+        ..NOTHING
+    },
+    Section {
         message: "envoy.config.core.v3.RuntimeUInt32",
         honoured: "default_value",
         idle: &[("runtime_key", "there is no runtime: the default value holds")],

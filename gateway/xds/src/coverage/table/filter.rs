@@ -1,9 +1,14 @@
-//! HTTP filters.
+//! HTTP filters, and network filters before the connection manager.
 
 use super::super::{NOTHING, Section};
 use super::LATER;
 
 pub(super) const FILTERS: &[Section] = &[
+    Section {
+        message: "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+        honoured: "stat_prefix max_connections delay runtime_enabled",
+        ..NOTHING
+    },
     Section {
         message: "envoy.extensions.filters.http.router.v3.Router",
         honoured: "suppress_envoy_headers",
