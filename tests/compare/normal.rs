@@ -19,6 +19,8 @@ pub(crate) struct Names {
     pub(crate) ports: Vec<(SocketAddr, String)>,
     /// What Envoy calls a client on its own machine: not loopback, but the address by which others reach it.
     pub(crate) own_address: Option<IpAddr>,
+    /// Whether reason phrases count.
+    pub(crate) reasons: bool,
 }
 
 impl Names {
@@ -29,10 +31,14 @@ impl Names {
         };
         let mut lines = Vec::new();
         for head in &response.informational {
-            lines.push(without_reason(&head.line));
+            lines.push(self.status_line(&head.line));
             lines.extend(self.headers(&head.headers));
         }
-        lines.push(if response.line.is_empty() { response.status.to_string() } else { without_reason(&response.line) });
+        lines.push(if response.line.is_empty() {
+            response.status.to_string()
+        } else {
+            self.status_line(&response.line)
+        });
         lines.extend(self.headers(&response.headers));
         lines.push(format!("body {}", self.bytes(&response.body)));
         lines.extend(self.headers(&response.trailers).into_iter().map(|line| format!("trailer {line}")));
@@ -48,6 +54,10 @@ impl Names {
             End::Silent(bytes) if bytes.is_empty() => "kept, silent".into(),
             End::Silent(bytes) => format!("kept, silent after {}", self.bytes(bytes)),
         }
+    }
+
+    fn status_line(&self, line: &str) -> String {
+        if self.reasons { line.to_owned() } else { without_reason(line) }
     }
 
     /// Half an answer, whose head may be whole.

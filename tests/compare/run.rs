@@ -202,7 +202,12 @@ impl Side {
         let gateway = Launch::new(kind, setup.bootstrap(&ports)).start().await;
         let mut named: Vec<_> = ports.iter().map(|(name, address)| (*address, (*name).to_owned())).collect();
         named.extend(setup.listeners.iter().map(|name| (gateway.listener(name), (*name).to_owned())));
-        Self { gateway, upstreams, names: Names { kind, ports: named, own_address: own_address() }, _refused: guard }
+        Self {
+            gateway,
+            upstreams,
+            names: Names { kind, ports: named, own_address: own_address(), reasons: setup.reasons },
+            _refused: guard,
+        }
     }
 
     async fn ask(&self, case: &Case) -> (Outcome, SocketAddr) {

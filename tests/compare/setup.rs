@@ -11,6 +11,8 @@ pub(crate) struct Setup {
     bootstrap: Bootstrap,
     /// The names of the listeners.
     pub(crate) listeners: Vec<&'static str>,
+    /// Reason phrases are compared.
+    pub(crate) reasons: bool,
 }
 
 /// Where the upstreams of one gateway listen.
@@ -18,7 +20,7 @@ pub(crate) type Ports = BTreeMap<&'static str, SocketAddr>;
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        Self { bootstrap: Bootstrap::new(), listeners: Vec::new() }
+        Self { bootstrap: Bootstrap::new(), listeners: Vec::new(), reasons: false }
     }
 
     /// One listener `main`.
@@ -43,6 +45,11 @@ impl Setup {
         self.bootstrap = self.bootstrap.listener_value(value);
         self.listeners.push(name);
         self
+    }
+
+    /// Reason phrases are compared, which clients ignore (RFC 9112 section 4).
+    pub(crate) fn with_reasons(self) -> Self {
+        Self { reasons: true, ..self }
     }
 
     /// Merges fields into the top level.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{RoutingPriority, Thresholds};
-use crate::http::h1::HeadLimits;
+use crate::http::KeyFormat;
+use crate::http::h1::{HeadLimits, ResponseOptions};
 use crate::telemetry::metrics::{Scope, names};
 use crate::tls::UpstreamTls;
 
@@ -64,11 +65,14 @@ impl ClusterConfig {
         }
     }
 
-    /// How large the heads and trailers of its endpoints' responses may be.
-    pub fn head_limits(&self) -> HeadLimits {
-        HeadLimits {
-            bytes: self.http.max_response_headers_kb as usize * 1024,
-            fields: self.http.max_headers_count as usize,
+    /// How its endpoints' responses are read.
+    pub fn response_options(&self) -> ResponseOptions {
+        ResponseOptions {
+            limits: HeadLimits {
+                bytes: self.http.max_response_headers_kb as usize * 1024,
+                fields: self.http.max_headers_count as usize,
+            },
+            preserve_case: self.http.http1.key_format.preserved(),
         }
     }
 
@@ -193,4 +197,6 @@ impl Default for HttpOptions {
 pub struct Http1Options {
     /// Pass trailers on to the endpoint, and back.
     pub trailers: bool,
+    /// How names are spelled.
+    pub key_format: KeyFormat,
 }

@@ -2,7 +2,12 @@
 //!
 //! All bytes of a map lie in one arena, an entry is five numbers: filling a map from a parsed head costs two
 //! allocations at most, and reading it touches two cache lines for a usual request. Names are lower-cased when they
-//! enter, as HTTP/2 demands and as Envoy shows them to filters and sends them on.
+//! enter, as HTTP/2 demands and as Envoy shows them to filters and sends them on. How they were spelled is remembered
+//! beside the fields, where the configuration asks for it.
+
+use std::sync::Arc;
+
+use super::spelling::OriginalNames;
 
 /// Header fields (or trailers) of one message.
 #[derive(Clone, Default)]
@@ -15,11 +20,12 @@ pub struct HeaderMap {
     seen: u64,
     /// A bit of `seen` was set twice.
     again: bool,
+    original: Option<Arc<OriginalNames>>,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Length, first and last byte of the name: differs for nearly all pairs of names.
+    /// `tag` of the name: differs for nearly all pairs of names.
     tag: u32,
     name: u32,
     name_len: u32,
@@ -27,8 +33,9 @@ struct Entry {
     value_len: u32,
 }
 
+/// Length, first and last byte of a name in any case.
 #[inline]
-fn tag(name: &[u8]) -> u32 {
+pub(super) fn tag(name: &[u8]) -> u32 {
     match (name.first(), name.last()) {
         (Some(first), Some(last)) => {
             ((name.len() as u32) << 16)
@@ -48,7 +55,7 @@ fn bit(tag: u32) -> u64 {
 impl HeaderMap {
     /// An empty map; allocates nothing.
     pub const fn new() -> Self {
-        Self { arena: Vec::new(), entries: Vec::new(), dead: 0, seen: 0, again: false }
+        Self { arena: Vec::new(), entries: Vec::new(), dead: 0, seen: 0, again: false, original: None }
     }
 
     /// An empty map with room for `fields` fields of together `bytes` bytes of names and values.
@@ -75,7 +82,18 @@ impl HeaderMap {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.entries.clear();
-        (self.dead, self.seen, self.again) = (0, 0, false);
+        (self.dead, self.seen, self.again, self.original) = (0, 0, false, None);
+    }
+
+    /// The names as the sender spelled them, if they are remembered.
+    #[inline]
+    pub fn original_names(&self) -> Option<&Arc<OriginalNames>> {
+        self.original.as_ref()
+    }
+
+    /// Remembers how the sender spelled the names. They stay remembered when fields are replaced or removed.
+    pub fn set_original_names(&mut self, names: Option<Arc<OriginalNames>>) {
+        self.original = names;
     }
 
     /// The first value of `name` (any case).
@@ -239,6 +257,7 @@ impl HeaderMap {
         for (name, value) in self.iter() {
             fresh.append(name, value);
         }
+        fresh.original = self.original.take();
         *self = fresh;
     }
 
@@ -280,6 +299,7 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::PreserveCase;
 
     fn map() -> HeaderMap {
         [("Host", "a"), ("X-One", "1"), ("x-two", "2"), ("X-ONE", "3")].into_iter().collect()
@@ -349,6 +369,22 @@ mod tests {
             assert!(!map.may_repeat());
             assert_eq!(map.repeated().count(), 0);
         }
+    }
+
+    #[test]
+    fn how_names_were_spelled_outlives_the_fields() {
+        let mut map = map();
+        let names = map.iter().map(|(name, _)| name);
+        let names = Arc::new(OriginalNames::new(names, b"", PreserveCase::default()));
+        map.set_original_names(Some(Arc::clone(&names)));
+        for i in 0..1000 {
+            map.set("x-two", i.to_string().repeat(10));
+        }
+        map.remove("x-one");
+        assert!(map.original_names().is_some_and(|kept| Arc::ptr_eq(kept, &names)));
+        assert!(map.clone().original_names().is_some());
+        map.clear();
+        assert!(map.original_names().is_none());
     }
 
     #[test]

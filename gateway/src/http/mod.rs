@@ -6,7 +6,9 @@ pub mod head;
 pub mod headers;
 pub mod one_line;
 pub mod path;
+pub mod spelling;
 
 pub use body::BodyBuf;
 pub use head::{NO_REQUEST, Pseudo, RequestHead, ResponseHead, Version};
 pub use headers::HeaderMap;
+pub use spelling::{KeyFormat, NameCase, OriginalNames, PreserveCase};

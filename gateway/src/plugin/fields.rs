@@ -145,6 +145,8 @@ impl<'a> Fields<'a> {
             }
             fresh.append(name, value);
         }
+        // As Envoy: another set of fields, and still the same message.
+        fresh.set_original_names(self.map().original_names().cloned());
         match self {
             Self::Request(_) => join_lines(&mut fresh, Of::Request),
             Self::Response(_) => join_lines(&mut fresh, Of::Response),
@@ -278,8 +280,10 @@ fn valid_value(value: &[u8]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Arc;
+
     use super::*;
-    use crate::http::Version;
+    use crate::http::{OriginalNames, PreserveCase, Version};
 
     fn head() -> RequestHead {
         RequestHead {
@@ -392,6 +396,10 @@ mod tests {
         assert_eq!(listed(&fields), ":authority=a.b :path=/new :method=GET :scheme=http content-length=5 y=1 y=2");
         fields.set_all(Pairs::parse(&wire(&[("z", "1")])).unwrap()).unwrap();
         assert_eq!(listed(&fields), ":authority=a.b :path=/new :method=GET :scheme=http z=1");
+        let names = OriginalNames::new([&b"X-Y"[..]].into_iter(), b"", PreserveCase::default());
+        head.headers.set_original_names(Some(Arc::new(names)));
+        Fields::Request(&mut head).set_all(Pairs::parse(&wire(&[("x-y", "1")])).unwrap()).unwrap();
+        assert!(head.headers.original_names().is_some(), "how its client spells names does not change");
         let mut trailers = HeaderMap::new();
         let mut fields = Fields::Trailers(&mut trailers);
         assert_eq!(fields.set_all(Pairs::parse(&wire(&[(":path", "/")])).unwrap()), Err(Status::BadArgument));

@@ -55,8 +55,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
                 break;
             }
             Err(cause) => {
+                let names = manager.http1.key_format.written();
                 let (head, body) = request::answer_malformed(&cx, &serving, Version::Http11, cause);
-                response_head(&head, Version::Http11, Framing::AsHead, true, wire.tail());
+                response_head(&head, Version::Http11, Framing::AsHead, true, names, wire.tail());
                 wire.push(body);
                 linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
@@ -95,6 +96,7 @@ async fn serve_one(
         decoder: start.body,
         limits: manager.limits,
         pass_trailers: manager.http1.trailers,
+        names: manager.http1.key_format.written(),
         version: start.head.version,
         head_request: start.head.is_head(),
         chunked: false,
@@ -140,7 +142,11 @@ async fn read_head(
     tls: bool,
     alarm: &mut Alarm,
 ) -> Result<Option<Box<RequestStart>>, Cause> {
-    let options = RequestOptions { limits: manager.limits, refuse_https: !tls && manager.trust.is_front() };
+    let options = RequestOptions {
+        limits: manager.limits,
+        refuse_https: !tls && manager.trust.is_front(),
+        preserve_case: manager.http1.key_format.preserved(),
+    };
     let mut clock = None;
     let mut seen = 0;
     loop {

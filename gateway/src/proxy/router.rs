@@ -21,8 +21,8 @@ use super::error::{Cause, Failed};
 use super::worker::Worker;
 use crate::cluster::{Cluster, Endpoint, NoEndpoint, Permit, Pick, RoutingPriority};
 use crate::filter::Stream;
-use crate::http::h1::{BodyEvent, HeadLimits};
-use crate::http::{BodyBuf, HeaderMap, ResponseHead};
+use crate::http::h1::{BodyEvent, ResponseOptions};
+use crate::http::{BodyBuf, HeaderMap, NameCase, ResponseHead};
 use crate::route::rewrite::rewrite_authority;
 use crate::route::{Action, HostRewrite, Matched, Priority, RetryPolicy};
 use crate::snapshot::Snapshot;
@@ -80,7 +80,8 @@ pub(super) struct Router {
     internal: bool,
     /// The answer is gRPC's: its trailers say whether it is good.
     grpc_open: bool,
-    head_limits: HeadLimits,
+    names: NameCase,
+    read: ResponseOptions,
     count_attempts: bool,
     show_attempts: bool,
     envoy_headers: bool,
@@ -162,7 +163,8 @@ impl Router {
             interim: false,
             internal: false,
             grpc_open: false,
-            head_limits: config.head_limits(),
+            names: config.http.http1.key_format.written(),
+            read: config.response_options(),
             count_attempts: matched.host.include_request_attempt_count,
             show_attempts: matched.host.include_attempt_count_in_response,
             envoy_headers,
@@ -272,7 +274,7 @@ impl Router {
             state.info.upstream_tls = lease.tls.clone();
             state.info.upstream_tx_first.get_or_insert(now);
             let end = self.ended && self.unsent.is_empty() && self.trailers.is_none();
-            let exchange = Exchange::start(&mut lease.wire, &state.request, end, self.head_limits);
+            let exchange = Exchange::start(&mut lease.wire, &state.request, end, self.names, self.read);
             self.attempt = Attempt::Active(Box::new(Active { lease, exchange, flushed: false }));
         }
         let ended = self.ended;

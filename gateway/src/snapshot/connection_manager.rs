@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::http::KeyFormat;
 use crate::http::h1::HeadLimits;
 use crate::http::path::PathRules;
 use crate::snapshot::compile::filter::HttpFilters;
@@ -218,6 +219,8 @@ pub struct Http1 {
     pub default_host: Bytes,
     /// Pass trailers on; otherwise they are read and dropped, as in Envoy.
     pub trailers: bool,
+    /// How names are spelled.
+    pub key_format: KeyFormat,
 }
 
 /// HTTP/2 settings; the defaults are Envoy 1.40's.

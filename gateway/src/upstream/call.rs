@@ -129,7 +129,9 @@ async fn exchange(cluster: &Cluster, connecting: Connecting, call: CallOut) -> C
         head.headers.set("content-length", itoa::Buffer::new().format(body.len()));
     }
     let end = body.is_empty() && trailers.is_none();
-    let mut exchange = Exchange::start(&mut lease.wire, &head, end, cluster.config.head_limits());
+    let config = &cluster.config;
+    let names = config.http.http1.key_format.written();
+    let mut exchange = Exchange::start(&mut lease.wire, &head, end, names, config.response_options());
     exchange.send(&mut lease.wire, body);
     exchange.finish(&mut lease.wire, trailers.as_ref());
 

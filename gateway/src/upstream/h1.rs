@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::{Lease, Wire};
 use crate::http::h1::{
-    BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, HeadLimits, LAST_CHUNK, chunk_head,
+    BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, LAST_CHUNK, ResponseOptions, chunk_head,
     parse_response, request_head, trailers,
 };
 use crate::http::one_line::{Of, join_lines};
-use crate::http::{HeaderMap, RequestHead, ResponseHead};
+use crate::http::{HeaderMap, NameCase, RequestHead, ResponseHead};
 
 /// Where one exchange stands. The connection is handed in with each call, so that it can go back to its pool.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Exchange {
     head_done: bool,
     /// The endpoint ended the body by closing the connection.
     closed: bool,
-    limits: HeadLimits,
+    read: ResponseOptions,
 }
 
 /// What came first of a response.
@@ -73,15 +73,16 @@ pub enum ExchangeError {
 }
 
 impl Exchange {
-    /// Queues the head. `end` says that no body follows.
-    pub fn start(wire: &mut Wire, head: &RequestHead, end: bool, limits: HeadLimits) -> Self {
+    /// Queues the head, its names spelled as `names` says unless the request remembers better. `end` says that no body
+    /// follows; `read` is for the response.
+    pub fn start(wire: &mut Wire, head: &RequestHead, end: bool, names: NameCase, read: ResponseOptions) -> Self {
         let framing = match (head.headers.contains("content-length"), end) {
             (true, _) => Framing::AsHead,
             (false, true) if has_no_body(&head.method) => Framing::AsHead,
             (false, true) => Framing::Zero,
             (false, false) => Framing::Chunked,
         };
-        request_head(head, framing, wire.tail());
+        request_head(head, framing, names, wire.tail());
         Self {
             head_request: head.is_head(),
             chunked: framing == Framing::Chunked,
@@ -91,7 +92,7 @@ impl Exchange {
             begun: false,
             head_done: false,
             closed: false,
-            limits,
+            read,
         }
     }
 
@@ -128,7 +129,7 @@ impl Exchange {
         loop {
             if !wire.input.is_empty() {
                 self.begun = true;
-                if let Some(start) = parse_response(&wire.input, self.head_request, self.limits)? {
+                if let Some(start) = parse_response(&wire.input, self.head_request, &self.read)? {
                     bytes::Buf::advance(&mut wire.input, start.consumed);
                     if start.head.status == 101 {
                         // Nobody asks for another protocol, so whatever follows is in none that could be understood.
@@ -160,7 +161,7 @@ impl Exchange {
     /// The connection must not be used again.
     pub fn poll_body(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, ExchangeError>> {
         loop {
-            if let Some(mut event) = self.body.decode(&mut wire.input, self.limits)? {
+            if let Some(mut event) = self.body.decode(&mut wire.input, self.read.limits)? {
                 if let BodyEvent::Trailers(fields) = &mut event {
                     join_lines(fields, Of::ResponseTrailers);
                 }

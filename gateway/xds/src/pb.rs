@@ -23,6 +23,7 @@ pub use extensions::{
         listener::tls_inspector::v3 as tls_inspector,
         network::{connection_limit::v3 as connection_limit, http_connection_manager::v3 as hcm},
     },
+    http::header_formatters::preserve_case::v3 as preserve_case,
     load_balancing_policies::{
         common::v3 as lb_common, least_request::v3 as lb_least_request, random::v3 as lb_random,
         round_robin::v3 as lb_round_robin,

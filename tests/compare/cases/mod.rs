@@ -10,6 +10,7 @@ mod fields;
 mod formats;
 mod forwarded;
 mod framing;
+mod header_case;
 mod http2;
 mod limits;
 mod local_replies;

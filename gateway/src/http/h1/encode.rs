@@ -1,6 +1,7 @@
 //! Writing heads, chunks and trailers.
 
-use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
+use crate::http::spelling::Spelling;
+use crate::http::{HeaderMap, NameCase, RequestHead, ResponseHead, Version};
 
 /// How the body that follows a head is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +21,44 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// The last chunk of a body without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes a request's head. `host` comes first, as Envoy writes it.
-pub fn request_head(head: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
+/// Writes a request's head. `host` comes first, as Envoy writes it. `names` is how the connection spells names that the
+/// request does not remember.
+pub fn request_head(head: &RequestHead, framing: Framing, names: NameCase, out: &mut Vec<u8>) {
     let path: &[u8] = if head.method == "CONNECT" { &head.authority } else { &head.path };
     out.reserve(head.headers.byte_size() + head.headers.len() * 4 + path.len() + head.authority.len() + 64);
     out.extend_from_slice(&head.method);
     out.push(b' ');
     out.extend_from_slice(path);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    let start = out.len() - b"host: ".len();
     out.extend_from_slice(&head.authority);
     out.extend_from_slice(b"\r\n");
     fields(&head.headers, out);
     framing_field(framing, out);
+    spell(&head.headers, names, out, start);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response's head. `close` adds `connection: close`; an HTTP/1.0 client that asked to go on is told so.
-pub fn response_head(head: &ResponseHead, version: Version, framing: Framing, close: bool, out: &mut Vec<u8>) {
+/// Writes a response's head. `close` adds `connection: close`; an HTTP/1.0 client that asked to go on is told so. `names` is
+/// how the connection spells names that the response does not remember.
+pub fn response_head(
+    head: &ResponseHead,
+    version: Version,
+    framing: Framing,
+    close: bool,
+    names: NameCase,
+    out: &mut Vec<u8>,
+) {
     out.reserve(head.headers.byte_size() + head.headers.len() * 4 + 96);
     out.extend_from_slice(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
     out.push(b' ');
-    out.extend_from_slice(reason(head.status).as_bytes());
+    match head.headers.original_names().and_then(|names| names.reason()) {
+        Some(reason) => out.extend_from_slice(reason),
+        None => out.extend_from_slice(reason(head.status).as_bytes()),
+    }
     out.extend_from_slice(b"\r\n");
+    let start = out.len();
     fields(&head.headers, out);
     framing_field(framing, out);
     if close {
@@ -50,6 +66,7 @@ pub fn response_head(head: &ResponseHead, version: Version, framing: Framing, cl
     } else if version == Version::Http10 {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
+    spell(&head.headers, names, out, start);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -63,7 +80,7 @@ pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the last chunk with trailers.
+/// Writes the last chunk with trailers. Their names are in lower case whatever is configured, as Envoy's are.
 pub fn trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     fields(trailers, out);
@@ -76,6 +93,26 @@ fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Spells the names of the lines from `start` on. The usual case is that they stand as they should, which costs a look.
+#[inline]
+fn spell(headers: &HeaderMap, names: NameCase, out: &mut [u8], start: usize) {
+    match Spelling::of(headers.original_names().map(|names| &**names), names) {
+        Spelling::Lower => {}
+        spelling => spell_lines(spelling, out.get_mut(start..).unwrap_or_default()),
+    }
+}
+
+#[cold]
+fn spell_lines(spelling: Spelling<'_>, mut lines: &mut [u8]) {
+    while let Some(end) = memchr::memchr(b'\n', lines) {
+        let (line, rest) = lines.split_at_mut(end + 1);
+        if let Some((name, _)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_mut_checked(colon)) {
+            spelling.apply(name);
+        }
+        lines = rest;
     }
 }
 
@@ -98,7 +135,10 @@ fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::http::{NO_REQUEST, OriginalNames, PreserveCase};
 
     #[test]
     fn chunk_heads() {
@@ -114,12 +154,49 @@ mod tests {
         let mut head = ResponseHead::new(404);
         head.headers.append("X-A", "1");
         let mut out = Vec::new();
-        response_head(&head, Version::Http11, Framing::Zero, true, &mut out);
+        response_head(&head, Version::Http11, Framing::Zero, true, NameCase::Lower, &mut out);
         let expected = "HTTP/1.1 404 Not Found\r\nx-a: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
         out.clear();
-        response_head(&ResponseHead::new(200), Version::Http10, Framing::Zero, false, &mut out);
+        response_head(&ResponseHead::new(200), Version::Http10, Framing::Zero, false, NameCase::Lower, &mut out);
         let expected = "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    fn remembering(names: &[&str], preserve: PreserveCase) -> HeaderMap {
+        let mut fields: HeaderMap = [("x-id", "a:b"), ("x-new", "")].into_iter().collect();
+        let names = names.iter().map(|name| name.as_bytes());
+        fields.set_original_names(Some(Arc::new(OriginalNames::new(names, b"So be it", preserve))));
+        fields
+    }
+
+    #[test]
+    fn names_of_a_request_as_they_came() {
+        let mut head =
+            RequestHead { method: "PUT".into(), path: "/a:b".into(), authority: "c:1".into(), ..NO_REQUEST.clone() };
+        head.headers = remembering(&["HOST", "X-ID", "Transfer-encoding"], PreserveCase::default());
+        let mut out = b"before: 1\r\n".to_vec();
+        request_head(&head, Framing::Chunked, NameCase::Proper, &mut out);
+        let expected =
+            "before: 1\r\nPUT /a:b HTTP/1.1\r\nHOST: c:1\r\nX-ID: a:b\r\nx-new: \r\nTransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn names_of_a_response_as_configured() {
+        let written = |head: &ResponseHead, names| {
+            let mut out = Vec::new();
+            response_head(head, Version::Http11, Framing::Zero, true, names, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        let mut head = ResponseHead::new(200);
+        head.headers = [("x-id", "a:b")].into_iter().collect();
+        let expected = "HTTP/1.1 200 OK\r\nX-Id: a:b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        assert_eq!(written(&head, NameCase::Proper), expected);
+        let preserve = PreserveCase { others: NameCase::Proper, reason_phrase: true };
+        head.headers = remembering(&["X-ID", "CONNECTION"], preserve);
+        let expected =
+            "HTTP/1.1 200 So be it\r\nX-ID: a:b\r\nX-New: \r\nContent-Length: 0\r\nCONNECTION: close\r\n\r\n";
+        assert_eq!(written(&head, NameCase::Lower), expected);
     }
 }

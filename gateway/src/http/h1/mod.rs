@@ -13,7 +13,7 @@ mod response;
 pub use body::{BodyDecoder, BodyError, BodyEvent};
 pub use encode::{CHUNK_END, Framing, LAST_CHUNK, chunk_head, request_head, response_head, trailers};
 pub use request::{RequestOptions, RequestStart, parse_request};
-pub use response::{ResponseStart, parse_response};
+pub use response::{ResponseOptions, ResponseStart, parse_response};
 
 /// How large a head (or a trailer section) may be.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::{HeaderMap, Version};
+use crate::http::{HeaderMap, KeyFormat, NameCase, PreserveCase, Version};
 
 /// What parsers stumble over, in any order, beside any bytes.
 fn wire(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
@@ -92,11 +92,17 @@ fn cut<'a>(bytes: &'a [u8], places: &[proptest::sample::Index]) -> Vec<&'a [u8]>
     at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
+fn key_format() -> impl Strategy<Value = KeyFormat> {
+    let others = prop_oneof![Just(NameCase::Lower), Just(NameCase::Proper)];
+    let preserve = (others, any::<bool>()).prop_map(|(others, reason_phrase)| PreserveCase { others, reason_phrase });
+    prop_oneof![Just(KeyFormat::Lower), Just(KeyFormat::ProperCase), preserve.prop_map(KeyFormat::PreserveCase)]
+}
+
 proptest! {
     /// Where we see one request, an endpoint sees the same one and nothing behind it: no request is smuggled.
     #[test]
-    fn what_is_passed_on_is_one_request_again(bytes in wire(HEADS)) {
-        let options = RequestOptions::default();
+    fn what_is_passed_on_is_one_request_again(bytes in wire(HEADS), format in key_format()) {
+        let options = RequestOptions { preserve_case: format.preserved(), ..RequestOptions::default() };
         let Ok(Some(start)) = parse_request(&bytes, &options) else { return Ok(()) };
         prop_assert!(start.consumed <= bytes.len());
         // Neither is passed on.
@@ -112,7 +118,7 @@ proptest! {
             _ => Framing::Chunked,
         };
         let mut written = Vec::new();
-        request_head(&start.head, framing, &mut written);
+        request_head(&start.head, framing, format.written(), &mut written);
         let again = parse_request(&written, &options).unwrap().unwrap();
         prop_assert_eq!(again.consumed, written.len());
         prop_assert_eq!(&again.head.method, &start.head.method);
@@ -134,7 +140,7 @@ proptest! {
             (Ok(None), _) => {}
         }
         for head_request in [false, true] {
-            let parse = |bytes| parse_response(bytes, head_request, HeadLimits::default());
+            let parse = |bytes| parse_response(bytes, head_request, &ResponseOptions::default());
             match (parse(prefix), parse(&bytes)) {
                 (Ok(Some(early)), late) => prop_assert_eq!(late.unwrap().unwrap().consumed, early.consumed),
                 (Err(_), late) => prop_assert!(late.is_err()),
@@ -181,8 +187,8 @@ proptest! {
         }
         let framing = if length.is_some() { Framing::AsHead } else { Framing::Chunked };
         let mut written = Vec::new();
-        response_head(&head, Version::Http11, framing, close, &mut written);
-        let again = parse_response(&written, false, HeadLimits::default()).unwrap().unwrap();
+        response_head(&head, Version::Http11, framing, close, NameCase::Lower, &mut written);
+        let again = parse_response(&written, false, &ResponseOptions::default()).unwrap().unwrap();
         prop_assert_eq!((again.head.status, again.consumed, again.keep_alive), (status, written.len(), !close));
     }
 }

@@ -1,12 +1,13 @@
 //! Reading the head of a request.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::{BodyDecoder, FramingFields, HeadError, HeadFault, HeadLimits, check_line_ends};
 use crate::http::one_line::{Of, join_lines};
-use crate::http::{HeaderMap, RequestHead, Version};
+use crate::http::{HeaderMap, OriginalNames, PreserveCase, RequestHead, Version};
 
 /// What a listener accepts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct RequestOptions {
     pub limits: HeadLimits,
     /// No absolute target of https: the connection is cleartext, and nobody in front of it is trusted to have ended TLS.
     pub refuse_https: bool,
+    /// How the head remembers its names, if it does.
+    pub preserve_case: Option<PreserveCase>,
 }
 
 /// A request's head and how its connection goes on.
@@ -113,6 +116,9 @@ fn parse_into<'b>(
         headers.remove(name);
     }
     join_lines(&mut headers, Of::Request);
+    if let Some(preserve) = options.preserve_case {
+        headers.set_original_names(Some(original_names(request.headers, b"", preserve)));
+    }
 
     if !target.is_ascii() {
         return Err(HeadError::CODEC);
@@ -141,6 +147,16 @@ fn parse_into<'b>(
         upgrade,
         has_host: named.is_some(),
     }))
+}
+
+/// How the sender spelled the names of a head, those that are not passed on with them: the gateway writes some of its own.
+#[cold]
+pub(super) fn original_names(
+    fields: &[httparse::Header<'_>],
+    reason: &[u8],
+    preserve: PreserveCase,
+) -> Arc<OriginalNames> {
+    Arc::new(OriginalNames::new(fields.iter().map(|field| field.name.as_bytes()), reason, preserve))
 }
 
 /// As Envoy: `trailers` goes on, whatever else is said; an empty field stays.

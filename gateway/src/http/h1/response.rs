@@ -2,10 +2,19 @@
 
 use std::mem::MaybeUninit;
 
-use super::request::STACK_FIELDS;
+use super::request::{STACK_FIELDS, original_names};
 use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
 use crate::http::one_line::{Of, join_lines};
-use crate::http::{HeaderMap, ResponseHead};
+use crate::http::{HeaderMap, PreserveCase, ResponseHead};
+
+/// What a cluster accepts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseOptions {
+    /// Size of the head, and of the trailers.
+    pub limits: HeadLimits,
+    /// How the head remembers its names, if it does.
+    pub preserve_case: Option<PreserveCase>,
+}
 
 /// A response's head and how its connection goes on.
 #[derive(Debug)]
@@ -25,21 +34,26 @@ pub struct ResponseStart {
 ///
 /// # Errors
 /// The endpoint broke the protocol; the connection must be closed.
-pub fn parse_response(buf: &[u8], head_request: bool, limits: HeadLimits) -> Result<Option<ResponseStart>, HeadError> {
-    let most = limits.most_fields(buf);
+pub fn parse_response(
+    buf: &[u8],
+    head_request: bool,
+    options: &ResponseOptions,
+) -> Result<Option<ResponseStart>, HeadError> {
+    let most = options.limits.most_fields(buf);
     if most <= STACK_FIELDS {
-        parse_into(buf, head_request, limits, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
+        parse_into(buf, head_request, options, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
     } else {
-        parse_into(buf, head_request, limits, &mut vec![MaybeUninit::uninit(); most])
+        parse_into(buf, head_request, options, &mut vec![MaybeUninit::uninit(); most])
     }
 }
 
 fn parse_into<'b>(
     buf: &'b [u8],
     head_request: bool,
-    limits: HeadLimits,
+    options: &ResponseOptions,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<ResponseStart>, HeadError> {
+    let limits = options.limits;
     // httparse skips empty lines: they were the end of something that nobody asked for.
     if matches!(buf.first(), Some(b'\r' | b'\n')) {
         return Err(HeadError::CODEC);
@@ -78,6 +92,9 @@ fn parse_into<'b>(
         headers.remove(name);
     }
     join_lines(&mut headers, Of::Response);
+    if let Some(preserve) = options.preserve_case {
+        headers.set_original_names(Some(original_names(response.headers, reason(buf), preserve)));
+    }
 
     if status == 204 || status < 200 {
         if framing.chunked {
@@ -97,6 +114,12 @@ fn parse_into<'b>(
     Ok(Some(ResponseStart { head: ResponseHead { status, headers }, body, consumed, keep_alive }))
 }
 
+/// The reason phrase of a status line that was parsed: httparse gives none that is not ASCII.
+fn reason(head: &[u8]) -> &[u8] {
+    let rest = head.get(b"HTTP/1.1 200".len()..).unwrap_or_default();
+    rest.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default()
+}
+
 /// RFC 9112 section 6.3.
 fn body_of(framing: &FramingFields, status: u16, head_request: bool) -> Result<BodyDecoder, HeadError> {
     if head_request || status < 200 || status == 204 || status == 304 {
@@ -113,10 +136,12 @@ fn body_of(framing: &FramingFields, status: u16, head_request: bool) -> Result<B
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
 
     fn parse(raw: &str, head: bool) -> Result<Option<ResponseStart>, HeadError> {
-        parse_response(raw.as_bytes(), head, HeadLimits::default())
+        parse_response(raw.as_bytes(), head, &ResponseOptions::default())
     }
 
     #[test]
@@ -137,6 +162,31 @@ mod tests {
             assert!(format!("{:?}", start.body).starts_with(body), "{rest:?}: {:?}", start.body);
             assert_eq!(start.keep_alive, keep, "{rest:?}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_where_it_is_asked_for() {
+        let remembered = |raw: &[u8], reason_phrase| {
+            let preserve_case = Some(PreserveCase { reason_phrase, ..PreserveCase::default() });
+            let options = ResponseOptions { preserve_case, ..ResponseOptions::default() };
+            let head = parse_response(raw, false, &options).unwrap().unwrap().head;
+            let names = Arc::clone(head.headers.original_names().unwrap());
+            names.reason().map(|reason| String::from_utf8_lossy(reason).into_owned())
+        };
+        for (status, reason) in [
+            ("200 So be it", Some("So be it")),
+            ("200 \t So\tbe it ", Some("So\tbe it")),
+            ("200 ", None),
+            ("200", None),
+        ] {
+            let raw = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(remembered(raw.as_bytes(), true).as_deref(), reason, "{status:?}");
+            assert_eq!(remembered(raw.as_bytes(), false), None);
+        }
+        assert_eq!(remembered(b"HTTP/1.1 200 \xff\r\n\r\n", true).as_deref(), Some("\u{fffd}"));
+        assert!(
+            parse("HTTP/1.1 200 OK\r\nX: 1\r\n\r\n", false).unwrap().unwrap().head.headers.original_names().is_none()
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::http::h1::{
     BodyDecoder, BodyEvent, CHUNK_END, Framing, HeadLimits, LAST_CHUNK, chunk_head, response_head, trailers,
 };
-use crate::http::{HeaderMap, ResponseHead, Version};
+use crate::http::{HeaderMap, NameCase, ResponseHead, Version};
 use crate::proxy::connection::ConnectionContext;
 use crate::proxy::downstream::DownstreamError;
 use crate::telemetry::metrics::names::http;
@@ -24,6 +24,7 @@ pub(crate) struct Http1Stream<'a> {
     pub(super) decoder: BodyDecoder,
     pub(super) limits: HeadLimits,
     pub(super) pass_trailers: bool,
+    pub(super) names: NameCase,
     pub(super) version: Version,
     pub(super) head_request: bool,
     /// The response's body is chunked.
@@ -69,7 +70,7 @@ impl Http1Stream<'_> {
 
     pub(in crate::proxy) fn informational(&mut self, head: &ResponseHead) {
         if self.version == Version::Http11 {
-            response_head(head, self.version, Framing::AsHead, false, self.wire.tail());
+            response_head(head, self.version, Framing::AsHead, false, self.names, self.wire.tail());
         }
     }
 
@@ -89,7 +90,7 @@ impl Http1Stream<'_> {
             self.cx.count(http::DOWNSTREAM_CX_DRAIN_CLOSE);
         }
         self.ended = end;
-        response_head(head, self.version, framing, self.close, self.wire.tail());
+        response_head(head, self.version, framing, self.close, self.names, self.wire.tail());
     }
 
     pub(in crate::proxy) fn data(&mut self, piece: Bytes, end: bool) {

@@ -9,6 +9,7 @@ use weir_xds::{Kind, pb};
 use super::access_log::compile_access_log;
 use super::config_source::{Sourced, duration_or, sourced};
 use super::filter::{PerRoute, compile_http_filters, compile_per_route};
+use super::key_format;
 use super::listener::ListenerCx;
 use super::local_reply::compile_local_replies;
 use super::route::{RouteCx, compile_route_config};
@@ -62,6 +63,7 @@ pub(super) fn compile(
     let timeouts = timeouts(proto, &common, problems);
     let trust = trust(proto, problems);
     let host = host_rules(proto, problems);
+    let http1 = http1(proto, problems);
     let http2 = proto.http2_protocol_options.clone().unwrap_or_default();
     if problems.len() > before {
         return None;
@@ -90,7 +92,7 @@ pub(super) fn compile(
         },
         path: path_rules(proto),
         host,
-        http1: http1(proto),
+        http1,
         http2: http2_settings(&http2),
         limits: head_limits(proto, &common),
         underscores: match common.headers_with_underscores_action() {
@@ -288,9 +290,13 @@ fn host_rules(proto: &HttpConnectionManager, problems: &mut Problems) -> HostRul
     }
 }
 
-fn http1(proto: &HttpConnectionManager) -> Http1 {
+fn http1(proto: &HttpConnectionManager, problems: &mut Problems) -> Http1 {
     let Some(options) = &proto.http_protocol_options else { return Http1::default() };
+    let mut inner = Problems::new();
+    let key_format = key_format::compile(options, &mut inner);
+    problems.nest("http_protocol_options", inner);
     Http1 {
+        key_format,
         accept_http_10: options.accept_http_10,
         default_host: Bytes::copy_from_slice(options.default_host_for_http_10.as_bytes()),
         trailers: options.enable_trailers,

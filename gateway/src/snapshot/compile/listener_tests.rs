@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weir_xds::Kind;
 
+use crate::http::KeyFormat;
 use crate::http::path::EscapedSlashes;
 use crate::snapshot::connection_manager::{
     ClientCertMode, Codec, ConnectionManager, RouteSource, ServerHeaderWhen, Underscores,
@@ -80,7 +81,7 @@ request_headers_timeout: 0.0001s
 delayed_close_timeout: 3s
 drain_timeout: 4s
 proxy_100_continue: true
-http_protocol_options: {accept_http_10: true, default_host_for_http_10: h, enable_trailers: true}
+http_protocol_options: {accept_http_10: true, default_host_for_http_10: h, enable_trailers: true, header_key_format: {proper_case_words: {}}}
 http2_protocol_options: {max_concurrent_streams: 5, initial_stream_window_size: 65536, initial_connection_window_size: 65537, hpack_table_size: 0}
 common_http_protocol_options: {idle_timeout: 5s, max_headers_count: 7, max_connection_duration: 8s, max_stream_duration: 9s, headers_with_underscores_action: DROP_HEADER, max_requests_per_connection: 10}
 http_filters: [{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}]
@@ -113,12 +114,16 @@ route_config: {virtual_hosts: []}"#;
     assert!(manager.proxy_100_continue && manager.suppress_envoy_headers);
     assert!(manager.http1.accept_http_10 && manager.http1.trailers);
     assert_eq!(&*manager.http1.default_host, b"h");
+    assert_eq!(manager.http1.key_format, KeyFormat::ProperCase);
     let http2 = manager.http2;
     assert_eq!((http2.max_streams, http2.header_table), (5, 0));
     assert_eq!((http2.stream_window, http2.connection_window), (65536, 65537));
     assert_eq!((manager.underscores, manager.max_requests), (Underscores::Drop, 10));
     assert_eq!((manager.access_logs.len(), manager.buffer_limit), (1, 1000));
 }
+
+/// Of a type that is none.
+const FORMATTER: &str = "{name: f, typed_config: {'@type': type.googleapis.com/google.protobuf.Empty}}";
 
 #[test]
 fn what_is_wrong_is_told_with_its_path() {
@@ -142,6 +147,14 @@ fn what_is_wrong_is_told_with_its_path() {
             "internal_address_config.cidr_ranges[0].prefix_len: 1.1.1.1 has 32 bits",
         ),
         (inline("c").replace(ROUTER, ""), "http_filters"),
+        (
+            format!(
+                "{}\nhttp_protocol_options: {{header_key_format: {{stateful_formatter: {FORMATTER}}}}}",
+                inline("c")
+            ),
+            "http_protocol_options.header_key_format.stateful_formatter.typed_config: expected \
+             envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig, found google.protobuf.Empty",
+        ),
     ];
     for (yaml, wanted) in cases {
         let found = all(&yaml);

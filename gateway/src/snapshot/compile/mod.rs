@@ -5,6 +5,7 @@ pub mod cluster;
 mod config_source;
 pub mod connection_manager;
 pub mod filter;
+mod key_format;
 pub mod listener;
 #[cfg(test)]
 mod listener_tests;

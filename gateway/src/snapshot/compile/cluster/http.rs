@@ -9,6 +9,7 @@ use weir_xds::pb::upstream_http::http_protocol_options::explicit_http_config::Pr
 use super::duration;
 use crate::cluster::HttpOptions;
 use crate::snapshot::Problems;
+use crate::snapshot::compile::key_format;
 
 /// Where a cluster has them.
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -132,8 +133,10 @@ fn compile_common(
 
 fn compile_http1(proto: &Http1ProtocolOptions, options: &mut HttpOptions, path: &str, problems: &mut Problems) {
     options.http1.trailers = proto.enable_trailers;
+    let mut inner = Problems::new();
+    options.http1.key_format = key_format::compile(proto, &mut inner);
+    problems.nest(path, inner);
     let others = [
-        ("header_key_format", proto.header_key_format.is_some()),
         ("send_fully_qualified_url", proto.send_fully_qualified_url),
         ("allow_chunked_length", proto.allow_chunked_length),
     ];

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cluster::{Balancer, ClusterTable, Health, LeastRequest, RoutingPriority};
+use crate::http::{KeyFormat, NameCase, PreserveCase};
 use crate::tls::Secrets;
 
 fn proto(yaml: &str) -> pb::cluster::Cluster {
@@ -85,7 +86,16 @@ typed_extension_protocol_options:
     "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
     common_http_protocol_options:
       { idle_timeout: 0s, max_requests_per_connection: 9, max_connection_duration: 60s, max_headers_count: 50 }
-    explicit_http_config: { http_protocol_options: { enable_trailers: true } }
+    explicit_http_config:
+      http_protocol_options:
+        enable_trailers: true
+        header_key_format:
+          stateful_formatter:
+            name: preserve_case
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
+              forward_reason_phrase: true
+              formatter_type_on_envoy_headers: PROPER_CASE
 load_assignment:
   cluster_name: backend
   policy:
@@ -125,6 +135,8 @@ fn all_that_is_honoured() {
     assert_eq!(config.http.idle_timeout, None);
     assert_eq!((config.http.max_requests_per_connection, config.http.max_headers_count), (9, 50));
     assert!(config.http.http1.trailers);
+    let preserve = PreserveCase { others: NameCase::Proper, reason_phrase: true };
+    assert_eq!(config.http.http1.key_format, KeyFormat::PreserveCase(preserve));
     let set = &cluster.endpoints;
     assert_eq!(set.localities().len(), 1);
     assert_eq!(set.by_priority().map(|(_, hosts)| hosts.len()).collect::<Vec<_>>(), [2, 1]);

@@ -116,7 +116,7 @@ pub(super) const CORE: &[Section] = &[
     },
     Section {
         message: "envoy.config.core.v3.Http1ProtocolOptions",
-        honoured: "accept_http_10 default_host_for_http_10 enable_trailers",
+        honoured: "accept_http_10 default_host_for_http_10 enable_trailers header_key_format",
         off: &[
             ("allow_chunked_length", "Content-Length beside Transfer-Encoding is refused: request smuggling"),
             ("send_fully_qualified_url", LATER),
@@ -124,7 +124,18 @@ pub(super) const CORE: &[Section] = &[
             ("override_stream_error_on_invalid_http_message", "a malformed HTTP/1 message ends its connection"),
         ],
         idle: &[("allow_absolute_url", "absolute URLs are always taken"), ("use_balsa_parser", "there is one parser")],
-        refused: &[("header_key_format", "header names are sent in lower case"), ("ignore_http_11_upgrade", LATER)],
+        refused: &[("ignore_http_11_upgrade", LATER)],
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat",
+        honoured: "proper_case_words stateful_formatter",
+        ..NOTHING
+    },
+    Section { message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords", ..NOTHING },
+    Section {
+        message: "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
+        honoured: "forward_reason_phrase formatter_type_on_envoy_headers",
         ..NOTHING
     },
     Section {
