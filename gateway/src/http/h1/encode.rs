@@ -124,13 +124,14 @@ fn framing_field(framing: Framing, out: &mut Vec<u8>) {
     }
 }
 
-/// The reason phrase of a status, as the `http` crate knows it.
+/// The reason phrase of a status in Envoy's words, which are those of the `http` crate but for a few.
 fn reason(status: u16) -> &'static str {
-    // A teapot has no name in Envoy.
-    if status == 418 {
-        return "Unknown";
+    match status {
+        203 => "Non-Authoritative Information",
+        418 | 451 => "Unknown",
+        599 => "Last Unassigned Server Error Code",
+        _ => http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown"),
     }
-    http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown")
 }
 
 #[cfg(test)]
@@ -198,5 +199,20 @@ mod tests {
         let expected =
             "HTTP/1.1 200 So be it\r\nX-ID: a:b\r\nX-New: \r\nContent-Length: 0\r\nCONNECTION: close\r\n\r\n";
         assert_eq!(written(&head, NameCase::Lower), expected);
+    }
+
+    #[test]
+    fn reasons_are_envoys() {
+        for (status, phrase) in [
+            (200, "OK"),
+            (203, "Non-Authoritative Information"),
+            (413, "Payload Too Large"),
+            (418, "Unknown"),
+            (451, "Unknown"),
+            (499, "Unknown"),
+            (599, "Last Unassigned Server Error Code"),
+        ] {
+            assert_eq!(reason(status), phrase, "{status}");
+        }
     }
 }
