@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use weir_tests::repository;
 
+mod fields;
+
 /// The folders and files of `gateway/src`, in order: each may use those of earlier lines, and itself.
 const ORDER: [&[&str]; 13] = [
     &["http"],

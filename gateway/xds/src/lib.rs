@@ -25,7 +25,7 @@ mod typed_struct;
 mod wire;
 
 pub use check::check;
-pub use coverage::{coverage_markdown, self_check};
+pub use coverage::{HonouredField, coverage_markdown, honoured_fields, self_check};
 pub use decode::{Decoded, decode};
 pub use document::{
     BOOTSTRAP, Bootstrap, Discovery, read_bootstrap, read_bootstrap_over, read_discovery, read_resource,

@@ -1,10 +1,12 @@
 //! Which fields of Envoy's API are honoured, which are accepted without effect, and which are refused.
 
+mod honoured;
 mod markdown;
 mod table;
 
 use std::sync::OnceLock;
 
+pub use honoured::{HonouredField, honoured_fields};
 pub use markdown::coverage_markdown;
 
 use crate::schema::{self, Kind};

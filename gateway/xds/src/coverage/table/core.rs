@@ -1,7 +1,7 @@
 //! Messages that many resources share: addresses, sources, headers, matchers, numbers.
 
 use super::super::{NOTHING, Section};
-use super::LATER;
+use super::{LABEL, LATER};
 
 pub(super) const CORE: &[Section] = &[
     Section {
@@ -63,8 +63,18 @@ pub(super) const CORE: &[Section] = &[
         ..NOTHING
     },
     Section { message: "envoy.config.core.v3.Locality", honoured: "region zone sub_zone", ..NOTHING },
-    Section { message: "envoy.config.core.v3.TypedExtensionConfig", honoured: "name typed_config", ..NOTHING },
-    Section { message: "envoy.config.core.v3.TransportSocket", honoured: "name typed_config", ..NOTHING },
+    Section {
+        message: "envoy.config.core.v3.TypedExtensionConfig",
+        honoured: "typed_config",
+        idle: &[("name", LABEL)],
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.config.core.v3.TransportSocket",
+        honoured: "typed_config",
+        idle: &[("name", LABEL)],
+        ..NOTHING
+    },
     Section {
         message: "envoy.config.core.v3.HeaderValueOption",
         honoured: "header append append_action keep_empty_value",

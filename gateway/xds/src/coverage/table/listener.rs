@@ -1,7 +1,7 @@
 //! Listeners, filter chains and the HTTP connection manager.
 
 use super::super::{NOTHING, Section};
-use super::LATER;
+use super::{LABEL, LATER};
 
 pub(super) const LISTENER: &[Section] = &[
     Section {
@@ -41,7 +41,8 @@ pub(super) const LISTENER: &[Section] = &[
     },
     Section {
         message: "envoy.config.listener.v3.ListenerFilter",
-        honoured: "name typed_config",
+        honoured: "typed_config",
+        idle: &[("name", LABEL)],
         refused: &[("filter_disabled", LATER), ("config_discovery", LATER)],
         ..NOTHING
     },
@@ -76,7 +77,8 @@ pub(super) const LISTENER: &[Section] = &[
     },
     Section {
         message: "envoy.config.listener.v3.Filter",
-        honoured: "name typed_config",
+        honoured: "typed_config",
+        idle: &[("name", LABEL)],
         refused: &[("config_discovery", LATER)],
         ..NOTHING
     },
@@ -177,7 +179,12 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
 ];
 
 pub(super) const ACCESS_LOG: &[Section] = &[
-    Section { message: "envoy.config.accesslog.v3.AccessLog", honoured: "name filter typed_config", ..NOTHING },
+    Section {
+        message: "envoy.config.accesslog.v3.AccessLog",
+        honoured: "filter typed_config",
+        idle: &[("name", LABEL)],
+        ..NOTHING
+    },
     Section {
         message: "envoy.config.accesslog.v3.AccessLogFilter",
         honoured: "status_code_filter duration_filter not_health_check_filter runtime_filter \

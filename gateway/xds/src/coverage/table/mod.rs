@@ -13,6 +13,9 @@ use super::Section;
 /// No reason but that nobody has built it yet.
 const LATER: &str = "";
 
+/// Names of extensions that only people read.
+const LABEL: &str = "a label: the type of typed_config says what it is";
+
 /// All sections, in the order of the documentation.
 pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
     const GROUPS: &[&[Section]] = &[

@@ -1,7 +1,7 @@
 //! Route configurations.
 
 use super::super::{NOTHING, Section};
-use super::LATER;
+use super::{LABEL, LATER};
 
 pub(super) const ROUTE: &[Section] = &[
     Section {
@@ -160,7 +160,12 @@ pub(super) const ROUTE: &[Section] = &[
         honoured: "name typed_config",
         ..NOTHING
     },
-    Section { message: "envoy.config.route.v3.RetryPolicy.RetryPriority", honoured: "name typed_config", ..NOTHING },
+    Section {
+        message: "envoy.config.route.v3.RetryPolicy.RetryPriority",
+        honoured: "typed_config",
+        idle: &[("name", LABEL)],
+        ..NOTHING
+    },
     Section { message: "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", ..NOTHING },
     Section {
         message: "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
