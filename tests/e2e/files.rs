@@ -248,6 +248,31 @@ async fn members_of_a_cluster_are_counted() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_leaves_takes_its_idle_connections_along() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let (_folder, file) = folder();
+    let assignment = |upstream: &Upstream| {
+        let endpoints = json!([{"endpoint": {"address": socket_address(upstream.address)}}]);
+        resource(
+            "endpoint.v3.ClusterLoadAssignment",
+            json!({"cluster_name": "a", "endpoints": [{"lb_endpoints": endpoints}]}),
+        )
+    };
+    write(&file, &assignment(&one));
+    let cluster = json!({"name": "a", "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": {"eds_config": path_source(&file)}});
+    let gateway = Gateway::weir(Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster)).await;
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
+    assert_eq!(one.open(), 1);
+
+    replace(&file, &assignment(&two));
+    eventually("its connection is closed", async || one.open() == 0).await;
+    gateway.stat_becomes("cluster.a.upstream_cx_active", 0).await;
+    assert_eq!(gateway.stat("cluster.a.upstream_cx_destroy_local").await, Some(1));
+    assert_eq!(get(gateway.address(), "/").await.unwrap().status, 200);
+    assert_eq!((one.seen().len(), two.seen().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn only_the_resource_that_is_bad_is_refused() {
     let upstream = Upstream::start().await;
     let (_folder, cds) = folder();

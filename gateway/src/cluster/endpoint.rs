@@ -1,10 +1,12 @@
 //! Endpoints of a cluster, sorted by priority and health.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use smallvec::SmallVec;
 
@@ -78,11 +80,50 @@ pub struct Endpoint {
     pub hostname: Box<str>,
     /// What has happened with it.
     pub stats: EndpointStats,
+    leaving: Leaving,
+}
+
+/// Whether an endpoint has left its cluster, and who wants to know.
+#[derive(Debug, Default)]
+struct Leaving {
+    left: AtomicBool,
+    tell: Mutex<Vec<Waker>>,
 }
 
 impl Endpoint {
     fn new(address: SocketAddr, hostname: Box<str>) -> Self {
-        Self { id: next_id(), address, hostname, stats: EndpointStats::default() }
+        Self { id: next_id(), address, hostname, stats: EndpointStats::default(), leaving: Leaving::default() }
+    }
+
+    /// Whether it has left its cluster for good: only requests that began before are still sent to it.
+    pub fn has_left(&self) -> bool {
+        self.leaving.left.load(Acquire)
+    }
+
+    /// Wakes `waker` when it leaves. Who finds [`Self::has_left`] false after this will be told.
+    pub fn tell_leaving(&self, waker: &Waker) {
+        self.waiting().push(waker.clone());
+    }
+
+    /// Does not wake `waker` any more.
+    pub fn forget(&self, waker: &Waker) {
+        self.waiting().retain(|waiting| !waiting.will_wake(waker));
+    }
+
+    /// How many wakers [`Self::tell_leaving`] holds.
+    #[cfg(test)]
+    pub fn waiting_to_be_told(&self) -> usize {
+        self.waiting().len()
+    }
+
+    /// No snapshot that is to come has it.
+    fn leave(&self) {
+        self.leaving.left.store(true, Release);
+        std::mem::take(&mut *self.waiting()).into_iter().for_each(Waker::wake);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.leaving.tell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,11 +200,13 @@ pub(super) enum Source {
 }
 
 impl EndpointSet {
-    /// Sorts an assignment. Endpoints that `previous` knows by address and host name keep their state.
+    /// Sorts an assignment. Endpoints that `previous` knows by address, host name and locality keep their state; as in
+    /// Envoy, one that has moved is another.
     pub fn new(assignment: Assignment, panic_threshold: u32, previous: Option<&Self>) -> Self {
-        let mut known: HashMap<SocketAddr, &Arc<Endpoint>, foldhash::fast::RandomState> = previous
-            .map(|p| p.hosts.iter().map(|host| (host.endpoint.address, &host.endpoint)).collect())
+        let mut known: HashMap<SocketAddr, (&Arc<Endpoint>, Option<&Locality>), foldhash::fast::RandomState> = previous
+            .map(|p| p.hosts.iter().map(|h| (h.endpoint.address, (&h.endpoint, p.locality(h.locality)))).collect())
             .unwrap_or_default();
+        let localities = assignment.localities;
         let mut specs = assignment.hosts;
         // Stable: within a priority and health the configured order stays, as round robin should follow it.
         specs.sort_by_key(|spec| (spec.priority, spec.health));
@@ -172,7 +215,11 @@ impl EndpointSet {
             .into_iter()
             .map(|spec| Host {
                 endpoint: match known.remove(&spec.address) {
-                    Some(endpoint) if endpoint.hostname == spec.hostname => Arc::clone(endpoint),
+                    Some((endpoint, at))
+                        if endpoint.hostname == spec.hostname && at == localities.get(spec.locality as usize) =>
+                    {
+                        Arc::clone(endpoint)
+                    }
                     _ => Arc::new(Endpoint::new(spec.address, spec.hostname)),
                 },
                 weight: spec.weight.max(1),
@@ -184,7 +231,7 @@ impl EndpointSet {
         let mut set = Self {
             id: next_id(),
             hosts,
-            localities: assignment.localities.into(),
+            localities: localities.into(),
             priorities,
             drop_per_million: assignment.drop_per_million,
             overprovisioning,
@@ -229,9 +276,21 @@ impl EndpointSet {
         &self.localities
     }
 
+    fn locality(&self, index: u32) -> Option<&Locality> {
+        self.localities.get(index as usize)
+    }
+
     /// All endpoints with their priorities.
     pub fn by_priority(&self) -> impl Iterator<Item = (usize, &[Host])> {
         self.priorities.iter().enumerate().map(|(index, priority)| (index, self.slice(priority.start..priority.end)))
+    }
+
+    /// Endpoints that `next` does not have, or all, leave: whoever keeps connections to them is told. To be called when
+    /// `next` is in force.
+    pub fn leave(&self, next: Option<&Self>) {
+        let stay: HashSet<u64> = next.into_iter().flat_map(Self::hosts).map(|host| host.endpoint.id).collect();
+        let leaving = self.hosts.iter().filter(|host| !stay.contains(&host.endpoint.id));
+        leaving.for_each(|host| host.endpoint.leave());
     }
 
     /// Whether both have the same endpoints, whatever is known of them.

@@ -55,6 +55,8 @@ pub struct Publisher {
     pub(super) listeners: Collection<CompiledListener>,
     /// The clusters in force.
     pub(super) table: ClusterTable,
+    /// Clusters as they were before those in the table, until the next snapshot is in force.
+    replaced: Vec<Arc<Cluster>>,
     /// Which clusters take the assignment of a service.
     eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     pub(super) counters: Counters,
@@ -108,6 +110,7 @@ impl Publisher {
             routes: Collection::default(),
             listeners: Collection::default(),
             table: ClusterTable::new(),
+            replaced: Vec::new(),
             eds_clusters: HashMap::new(),
             counters,
             store,
@@ -272,7 +275,7 @@ impl Publisher {
                 let Some(before) = self.table.find(name) else { continue };
                 let cluster = Arc::new(before.with_assignment(candidate.value.clone()));
                 self.counters.endpoints(before, &cluster);
-                self.table.insert(cluster);
+                self.replaced.extend(self.table.insert(cluster));
                 changed = true;
             }
             self.endpoints.accept(candidate, now, report);
@@ -290,7 +293,7 @@ impl Publisher {
         for name in gone {
             report.removed += 1;
             self.counters.cluster_removed();
-            self.table.remove(&name);
+            self.replaced.extend(self.table.remove(&name));
             let removed = self.clusters.remove(&name);
             self.unlink(&name, removed.as_ref());
         }
@@ -318,7 +321,9 @@ impl Publisher {
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for mut candidate in candidates {
             let Some(cluster) = candidate.value.compiled.take() else { continue };
-            self.counters.cluster(&cluster, self.table.insert(Arc::clone(&cluster)).is_some());
+            let replaced = self.table.insert(Arc::clone(&cluster));
+            self.counters.cluster(&cluster, replaced.is_some());
+            self.replaced.extend(replaced);
             let (name, service) = (Arc::clone(&candidate.name), candidate.value.eds_service.clone());
             let before = self.clusters.accept(candidate, now, report);
             self.unlink(&name, before.as_ref());
@@ -437,6 +442,9 @@ impl Publisher {
             next.listeners = Arc::new(self.listeners_in_force());
         }
         self.retired.push(self.store.swap(Arc::new(next)));
+        for cluster in std::mem::take(&mut self.replaced) {
+            cluster.endpoints.leave(self.table.find(cluster.name()).map(|now| &*now.endpoints));
+        }
     }
 
     /// Tells what was done.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::task::Context;
 use std::time::Instant;
 
 use super::Wire;
@@ -23,6 +24,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// As [`Self::is_quiet`]; wakes `cx` when that may not be so any more.
+    pub(super) fn stays_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        // What makes a socket readable may be nothing to read: a session ticket. tokio's budget for a task bounds the loop.
+        while self.wire.io().poll_readable(cx).is_ready() {
+            if !self.is_quiet() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Whether it idles as it should: open, and without input that nobody asked for, on which we close it. Costs no system
     /// call unless the socket was reported readable.
     pub(super) fn is_quiet(&mut self) -> bool {

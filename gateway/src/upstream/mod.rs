@@ -1,5 +1,6 @@
 //! Sending one request to one endpoint: per-worker pools, connecting, HTTP/1, and requests of the gateway's own.
 
+mod bell;
 pub mod call;
 mod connect;
 mod connection;

@@ -7,13 +7,15 @@ use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak as RcWeak};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::Wire;
+use super::bell::Bell;
 use super::connect::connect;
 use super::connection::{Connection, End, Slot};
 use super::error::UpstreamError;
-use super::pools::Reaper;
+use super::pools::{Acquire, Reaper};
 use super::waiting::{Pending, Queue, Waiting};
 use crate::cluster::{BreakerKind, Cluster, ClusterConfig, ClusterRuntime, Endpoint, RoutingPriority};
 use crate::telemetry::metrics::Chunk;
@@ -41,6 +43,9 @@ pub(super) struct Pool {
     /// Requests that found no idle connection.
     pub(super) waiting: Queue,
     reaper: Rc<Reaper>,
+    bell: Arc<Bell>,
+    /// Rings the bell.
+    ring: Waker,
     this: RcWeak<Self>,
 }
 
@@ -51,14 +56,11 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(
-        worker: usize,
-        cluster: &Cluster,
-        endpoint: &Arc<Endpoint>,
-        priority: RoutingPriority,
-        host: Option<Box<str>>,
-        reaper: Rc<Reaper>,
-    ) -> Rc<Self> {
+    pub(super) fn new(worker: usize, wanted: &Acquire<'_>, host: Option<Box<str>>, reaper: Rc<Reaper>) -> Rc<Self> {
+        let Acquire { cluster, endpoint, priority, .. } = *wanted;
+        let bell = Bell::new(wanted.key(), &reaper.heard);
+        let ring = Waker::from(Arc::clone(&bell));
+        endpoint.tell_leaving(&ring);
         Rc::new_cyclic(|this| Self {
             worker,
             endpoint: Arc::downgrade(endpoint),
@@ -71,6 +73,8 @@ impl Pool {
             connecting: Cell::new(0),
             waiting: Queue::default(),
             reaper,
+            bell,
+            ring,
             this: this.clone(),
         })
     }
@@ -169,7 +173,9 @@ impl Pool {
                 let local = io.local_addr().ok();
                 let connection = Box::new(Connection { wire: Wire::new(io, config.buffer_limit), local, tls, slot });
                 // Not looked at before: an endpoint that closes at once must fail a request, or there was no end to it.
-                if let Some(connection) = self.waiting.hand_over(connection) {
+                if let Some(connection) = self.waiting.hand_over(connection)
+                    && !self.endpoint_left()
+                {
                     self.lay_by(connection, Instant::now());
                 }
             }
@@ -255,8 +261,17 @@ impl Pool {
         self.lay_by(connection, now);
     }
 
-    /// Keeps a connection for later.
-    fn lay_by(&self, connection: Box<Connection>, now: Instant) {
+    /// Ends a connection between two requests.
+    fn end(&self, mut connection: Box<Connection>) {
+        connection.slot.in_use = false;
+        drop(connection);
+    }
+
+    /// Keeps a connection for later. When its endpoint closes it, the bell rings.
+    fn lay_by(&self, mut connection: Box<Connection>, now: Instant) {
+        if !connection.stays_quiet(&mut Context::from_waker(&self.ring)) {
+            return;
+        }
         self.idle.borrow_mut().push_back(Idle { connection, since: now });
         self.reaper.note_idle(self.config.borrow().http.idle_timeout, now);
     }
@@ -292,14 +307,15 @@ impl Pool {
     /// Closes what has idled for too long, grew too old, was closed by the endpoint, or leads to an endpoint that is
     /// gone. Returns when to look again; `None` if nothing idles.
     pub(super) fn reap(&self, now: Instant) -> Option<Instant> {
-        let gone = self.endpoint.strong_count() == 0;
+        self.bell.quiet();
+        let gone = self.endpoint_left();
         let config = Arc::clone(&self.config.borrow());
         let mut ended = Vec::new();
         let mut next = None;
         self.idle.borrow_mut().retain_mut(|idle| {
             let expires = config.http.idle_timeout.and_then(|timeout| idle.since.checked_add(timeout));
             let connection = &mut idle.connection;
-            let counter = if gone || !connection.is_quiet() {
+            let counter = if gone || !connection.stays_quiet(&mut Context::from_waker(&self.ring)) {
                 None
             } else if expires.is_some_and(|at| at <= now) {
                 Some(metric::UPSTREAM_CX_IDLE_TIMEOUT)
@@ -321,6 +337,11 @@ impl Pool {
         next
     }
 
+    /// Whether no request will be sent to the endpoint any more.
+    fn endpoint_left(&self) -> bool {
+        self.endpoint.upgrade().is_none_or(|endpoint| endpoint.has_left())
+    }
+
     /// Whether nothing would be lost with it. The table's reference is the one that counts.
     pub(super) fn is_unused(self: &Rc<Self>) -> bool {
         self.open.get() == 0 && Rc::strong_count(self) == 1
@@ -333,6 +354,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.forget(&self.ring);
+        }
         // The connections cannot reach the pool any more to be counted out.
         for mut idle in std::mem::take(self.idle.get_mut()) {
             idle.connection.slot.pool = RcWeak::new();
@@ -363,7 +387,12 @@ impl Lease {
         self.count_bytes();
         if let Some(connection) = self.connection.take() {
             self.finish();
-            self.pool.keep(connection, now);
+            if self.endpoint.has_left() {
+                // Ended by this, as in Envoy: nobody will ask for it.
+                self.pool.end(connection);
+            } else {
+                self.pool.keep(connection, now);
+            }
         }
     }
 

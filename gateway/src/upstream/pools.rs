@@ -2,14 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use tokio::sync::Notify;
 
+use super::bell::Heard;
 use super::error::UpstreamError;
 use super::pool::{Lease, Pool};
 use crate::cluster::{Cluster, Endpoint, RoutingPriority};
@@ -45,7 +46,7 @@ pub struct Acquire<'a> {
 
 impl Acquire<'_> {
     /// As in Envoy each priority has connections of its own: those of one must not use up the limits of the other.
-    fn key(&self) -> u64 {
+    pub(super) fn key(&self) -> u64 {
         self.endpoint.id << 1 | u64::from(self.priority == RoutingPriority::High)
     }
 }
@@ -53,7 +54,7 @@ impl Acquire<'_> {
 impl Pools {
     /// Pools of one worker, whose metrics go into chunk `worker`. [`Self::maintain`] is to run beside them.
     pub fn new(worker: usize) -> Self {
-        let reaper = Rc::new(Reaper { wake: Notify::new(), planned: Cell::new(None) });
+        let reaper = Rc::new(Reaper { heard: Arc::default(), planned: Cell::new(None) });
         Self(Rc::new(Inner { worker, pools: RefCell::default(), named: RefCell::default(), reaper }))
     }
 
@@ -91,7 +92,8 @@ impl Pools {
         self.named_pool(wanted, &host)
     }
 
-    /// Closes idle connections whose time has come, until the pools are dropped. One task for all of them.
+    /// Closes idle connections whose time has come, that endpoints have closed or that lead to none, until the pools are
+    /// dropped. One task for all of them.
     pub fn maintain(&self) -> impl Future<Output = ()> + use<> {
         let (inner, reaper) = (Rc::downgrade(&self.0), Rc::clone(&self.0.reaper));
         async move {
@@ -99,16 +101,19 @@ impl Pools {
                 reaper.sleep().await;
                 let Some(inner) = Weak::upgrade(&inner) else { return };
                 let now = Instant::now();
-                reaper.planned.set(inner.reap(now));
+                reaper.heard.take().into_iter().for_each(|key| inner.reap_rung(key, now));
+                if reaper.planned.get().is_some_and(|at| at <= now) {
+                    reaper.planned.set(inner.reap(now));
+                }
             }
         }
     }
 
     fn pool(&self, wanted: &Acquire<'_>) -> Rc<Pool> {
         let mut pools = self.0.pools.borrow_mut();
-        let pool = pools.entry(wanted.key()).or_insert_with(|| {
-            Pool::new(self.0.worker, wanted.cluster, wanted.endpoint, wanted.priority, None, Rc::clone(&self.0.reaper))
-        });
+        let pool = pools
+            .entry(wanted.key())
+            .or_insert_with(|| Pool::new(self.0.worker, wanted, None, Rc::clone(&self.0.reaper)));
         Rc::clone(pool)
     }
 
@@ -119,8 +124,7 @@ impl Pools {
             return Rc::clone(pool);
         }
         let reaper = Rc::clone(&self.0.reaper);
-        let (cluster, priority) = (wanted.cluster, wanted.priority);
-        let pool = Pool::new(self.0.worker, cluster, wanted.endpoint, priority, Some(name.into()), reaper);
+        let pool = Pool::new(self.0.worker, wanted, Some(name.into()), reaper);
         pools.insert(name.into(), Rc::clone(&pool));
         // Names are the clients' choice: those whose connection failed must not pile up until something idles.
         self.0.reaper.wake_by(Instant::now() + Reaper::PERIOD);
@@ -140,6 +144,25 @@ fn without_port(host: &[u8]) -> String {
 }
 
 impl Inner {
+    /// Looks at the pools of one endpoint and priority. When to look again stays as planned: nothing new idles.
+    fn reap_rung(&self, key: u64, now: Instant) {
+        let reap = |pool: &Rc<Pool>| {
+            pool.reap(now);
+            !pool.is_unused()
+        };
+        if let Entry::Occupied(pool) = self.pools.borrow_mut().entry(key)
+            && !reap(pool.get())
+        {
+            pool.remove();
+        }
+        if let Entry::Occupied(mut pools) = self.named.borrow_mut().entry(key) {
+            pools.get_mut().retain(|_, pool| reap(pool));
+            if pools.get().is_empty() {
+                pools.remove();
+            }
+        }
+    }
+
     /// Returns when to look again; `None` if nothing idles.
     fn reap(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
@@ -160,20 +183,19 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Lets `maintain` see that they are gone.
-        self.reaper.wake.notify_one();
+        self.reaper.heard.wake.notify_one();
     }
 }
 
 /// When idle connections are looked at next.
 #[derive(Debug)]
 pub(super) struct Reaper {
-    wake: Notify,
+    pub(super) heard: Arc<Heard>,
     planned: Cell<Option<Instant>>,
 }
 
 impl Reaper {
-    /// While something idles, connections that endpoints have closed are looked for so often. Nothing waits for them in
-    /// between: a request that comes across one drops it.
+    /// While something idles, it is looked at so often: for its time-outs, and to give memory back.
     pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
     /// A connection idles from `now` on.
@@ -189,18 +211,18 @@ impl Reaper {
     fn wake_by(&self, at: Instant) {
         if self.planned.get().is_none_or(|planned| at < planned) {
             self.planned.set(Some(at));
-            self.wake.notify_one();
+            self.heard.wake.notify_one();
         }
     }
 
     /// Until the planned time, or until the plan changes.
     async fn sleep(&self) {
         match self.planned.get() {
-            None => self.wake.notified().await,
+            None => self.heard.wake.notified().await,
             Some(at) => {
                 tokio::select! {
                     () = tokio::time::sleep_until(at.into()) => {}
-                    () = self.wake.notified() => {}
+                    () = self.heard.wake.notified() => {}
                 }
             }
         }

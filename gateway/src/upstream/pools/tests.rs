@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod bell;
 mod tls;
 mod waiting;
 
