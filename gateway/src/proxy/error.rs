@@ -55,6 +55,8 @@ pub(crate) enum Cause {
     Overflow,
     /// No connection could be made; the text is Envoy's reason.
     ConnectFailure(String),
+    /// The address that connections are to come from cannot be used; the text is Envoy's reason.
+    BindFailure(String),
     /// No connection came about within `connect_timeout`.
     ConnectTimeout,
     /// The cluster's endpoints asked for less (`drop_overloads`).
@@ -219,6 +221,9 @@ impl Cause {
             Self::Overflow => return reset(F::UPSTREAM_OVERFLOW, 503, "overflow", None, tries),
             Self::ConnectFailure(why) => {
                 return reset(F::UPSTREAM_CONNECTION_FAILURE, 503, "remote connection failure", Some(why), tries);
+            }
+            Self::BindFailure(why) => {
+                return reset(F::UPSTREAM_CONNECTION_FAILURE, 503, "local connection failure", Some(why), tries);
             }
             Self::ConnectTimeout => {
                 return reset(F::UPSTREAM_CONNECTION_FAILURE, 503, "connection timeout", None, tries);

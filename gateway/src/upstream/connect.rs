@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -63,6 +65,9 @@ fn count_failure(metrics: Chunk<'_, ClusterSsl>, error: &TlsError) {
 
 async fn connect_tcp(options: &SocketOptions, address: SocketAddr) -> Result<TcpStream, UpstreamError> {
     let socket = open(options, address).map_err(|error| UpstreamError::immediate(&error))?;
+    if let Some(source) = options.source {
+        bind(&socket, source).map_err(|error| UpstreamError::source(&error, source))?;
+    }
     let mut connecting = pin!(socket.connect(address));
     let mut waited = false;
     let connected = poll_fn(|task| {
@@ -93,9 +98,54 @@ fn open(options: &SocketOptions, address: SocketAddr) -> io::Result<TcpSocket> {
         SockRef::from(&socket).set_tcp_keepalive(&settings)?;
         socket.set_keepalive(true)?;
     }
-    // As Envoy: a source of the other IP version is not used.
-    if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
-        socket.bind(source)?;
-    }
     Ok(socket)
+}
+
+/// Makes the socket come from an address. As in Envoy one of the other IP version is an error.
+fn bind(socket: &TcpSocket, source: SocketAddr) -> io::Result<()> {
+    if source.port() == 0 {
+        port_at_connect(socket);
+    }
+    socket.bind(source)
+}
+
+/// Leaves it to `connect` to choose a port: it knows the endpoint, and only then may connections to two endpoints have the same.
+/// Otherwise there were no more connections from an address than it has ports.
+#[cfg(target_os = "linux")]
+fn port_at_connect(socket: &TcpSocket) {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
+    // SAFETY: the descriptor is open as long as `socket` is borrowed, and `length` bytes are read from `on`, which lives longer.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if set != 0 {
+        tracing::debug!("IP_BIND_ADDRESS_NO_PORT: {}", io::Error::last_os_error());
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn port_at_connect(_: &TcpSocket) {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_chosen_when_it_is_known_what_for() {
+        let bound = |source: &str| {
+            let socket = TcpSocket::new_v4().unwrap();
+            bind(&socket, source.parse().unwrap()).map(|()| socket.local_addr().unwrap())
+        };
+        assert_eq!(bound("127.0.0.9:0").unwrap(), "127.0.0.9:0".parse().unwrap());
+        assert!(bound("[::1]:0").is_err());
+    }
 }

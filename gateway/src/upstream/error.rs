@@ -17,6 +17,12 @@ pub enum UpstreamError {
         /// In Envoy's words, such as `delayed connect error: Connection refused`.
         reason: String,
     },
+    /// The address that the cluster wants connections to come from cannot be used.
+    #[error("{reason}")]
+    Bind {
+        /// In Envoy's words.
+        reason: String,
+    },
     /// TCP and TLS together took longer than `connect_timeout`.
     #[error("no connection within connect_timeout")]
     Timeout,
@@ -32,6 +38,11 @@ impl UpstreamError {
     /// The socket could not even start to connect.
     pub(super) fn immediate(error: &io::Error) -> Self {
         Self::Connect { reason: format!("immediate connect error: {}", system_text(error)) }
+    }
+
+    /// The socket cannot come from where it should.
+    pub(super) fn source(error: &io::Error, source: SocketAddr) -> Self {
+        Self::Bind { reason: format!("failed to bind to {source}: {}", system_text(error)) }
     }
 
     /// The system knows no way there.

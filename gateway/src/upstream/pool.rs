@@ -192,6 +192,7 @@ impl Pool {
         metrics.inc(metric::UPSTREAM_CX_CONNECT_FAIL);
         match error {
             UpstreamError::Timeout => metrics.inc(metric::UPSTREAM_CX_CONNECT_TIMEOUT),
+            UpstreamError::Bind { .. } => metrics.inc(metric::BIND_ERRORS),
             _ => slot.end = End::Remote,
         }
         metrics.add(metric::UPSTREAM_RQ_PENDING_FAILURE_EJECT, self.waiting.fail(error));

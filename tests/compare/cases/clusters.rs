@@ -91,6 +91,33 @@ async fn refusals() {
 }
 
 #[tokio::test]
+async fn sources() {
+    let from =
+        |address: &str| json!({"upstream_bind_config": {"source_address": {"address": address, "port_value": 0}}});
+    let routes = vec![
+        route("v4", json!({})),
+        route("v6", json!({})),
+        route("nobodys", json!({})),
+        route(
+            "retried",
+            json!({"cluster": "v6", "retry_policy": {"retry_on": "connect-failure", "num_retries": 1,
+            "retry_back_off": {"base_interval": "0.001s"}}}),
+        ),
+    ];
+    let setup = Setup::main(Hcm::new().virtual_hosts(hosts(routes)))
+        .cluster(to_a("v4", from("127.0.0.9")))
+        .cluster(to_a("v6", from("::1")))
+        .cluster(to_a("nobodys", from("192.0.2.1")));
+    let cases = vec![
+        get("an address of ours", "/v4", ""),
+        get("of the other IP version", "/v6", ""),
+        get("nobody's", "/nobodys", ""),
+        get("of the other IP version, retried", "/retried", ""),
+    ];
+    compare(setup, cases).await;
+}
+
+#[tokio::test]
 async fn durations() {
     let retry = json!({"retry_policy": {"retry_on": "reset", "num_retries": 1,
         "retry_back_off": {"base_interval": "0.001s"}}});

@@ -61,7 +61,7 @@ const ABSENT: [(&[&str], &str); 22] = [
     ),
     (&["version_text"], "/config_dump tells versions; there are no metrics of text"),
     (
-        &["cx_pool", "preconnect", "attempts_exceeded", "backoff_ratelimited", "bind_errors"],
+        &["cx_pool", "preconnect", "attempts_exceeded", "backoff_ratelimited"],
         "there are no limits of pools, and none of these ways to connect and to retry",
     ),
     (

@@ -35,6 +35,10 @@ impl Router {
                 (Cause::Overflow, Failure::Overflow)
             }
             UpstreamError::Timeout => (Cause::ConnectTimeout, Failure::Connect),
+            UpstreamError::Bind { reason } => {
+                stream.edit().info.upstream_failure = Some(reason.replace(' ', "_").into());
+                (Cause::BindFailure(reason.clone()), Failure::Connect)
+            }
             UpstreamError::Connect { reason } | UpstreamError::Tls { reason } => {
                 stream.edit().info.upstream_failure = Some(reason.replace(' ', "_").into());
                 (Cause::ConnectFailure(reason.clone()), Failure::Connect)

@@ -6,6 +6,7 @@ kinds! {
     /// A cluster, by its alt_stat_name or name.
     Cluster cluster "cluster.{envoy_cluster_name}" {
         counters {
+            BIND_ERRORS "bind_errors";
             LB_HEALTHY_PANIC "lb_healthy_panic";
             MEMBERSHIP_CHANGE "membership_change";
             UPDATE_ATTEMPT "update_attempt";
