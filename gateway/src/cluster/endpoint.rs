@@ -1,6 +1,6 @@
 //! Endpoints of a cluster, sorted by priority and health.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -293,10 +293,15 @@ impl EndpointSet {
         leaving.for_each(|host| host.endpoint.leave());
     }
 
-    /// Whether both have the same endpoints, whatever is known of them.
-    pub fn same_members(&self, other: &Self) -> bool {
-        let ids = |set: &Self| set.hosts.iter().map(|host| host.endpoint.id).collect::<std::collections::BTreeSet<_>>();
-        self.hosts.len() == other.hosts.len() && ids(self) == ids(other)
+    /// In how many priorities endpoints have come or gone since `before`.
+    pub fn changed_priorities(&self, before: Option<&Self>) -> usize {
+        let members = |set: &Self, priority: usize| -> BTreeSet<u64> {
+            let found = set.priorities.get(priority).map(|p| set.slice(p.start..p.end)).unwrap_or_default();
+            found.iter().map(|host| host.endpoint.id).collect()
+        };
+        let most = self.priorities.len().max(before.map_or(0, |before| before.priorities.len()));
+        let were = |priority| before.map(|before| members(before, priority)).unwrap_or_default();
+        (0..most).filter(|&priority| members(self, priority) != were(priority)).count()
     }
 
     /// How many are of that health.

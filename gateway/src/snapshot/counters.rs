@@ -133,6 +133,14 @@ impl Counters {
         metrics.inc(cluster::UPDATE_FAILURE);
     }
 
+    /// The source of a cluster's endpoints has nothing at all.
+    pub(super) fn endpoints_empty(&self, cluster: &Cluster) {
+        let metrics = cluster.runtime.metrics();
+        metrics.inc(cluster::UPDATE_ATTEMPT);
+        metrics.inc(cluster::UPDATE_SUCCESS);
+        metrics.inc(cluster::UPDATE_EMPTY);
+    }
+
     /// A cluster's endpoints came and cannot be used.
     pub(super) fn endpoints_refused(&self, cluster: &Cluster) {
         let metrics = cluster.runtime.metrics();
@@ -158,17 +166,14 @@ impl Counters {
         let metrics = cluster.runtime.metrics();
         metrics.inc(cluster::UPDATE_ATTEMPT);
         metrics.inc(cluster::UPDATE_SUCCESS);
-        if !cluster.endpoints.same_members(&before.endpoints) {
-            metrics.inc(cluster::MEMBERSHIP_CHANGE);
-        }
+        metrics.add(cluster::MEMBERSHIP_CHANGE, cluster.endpoints.changed_priorities(Some(&before.endpoints)) as u64);
         cluster.publish_gauges();
     }
 
     pub(super) fn cluster(&self, cluster: &Cluster, known: bool) {
         self.clusters.inc(if known { cluster_manager::CLUSTER_MODIFIED } else { cluster_manager::CLUSTER_ADDED });
-        if !cluster.endpoints.hosts().is_empty() {
-            cluster.runtime.metrics().inc(cluster::MEMBERSHIP_CHANGE);
-        }
+        // Also of one that was known: as in Envoy its endpoints come anew.
+        cluster.runtime.metrics().add(cluster::MEMBERSHIP_CHANGE, cluster.endpoints.changed_priorities(None) as u64);
         cluster.publish_gauges();
     }
 

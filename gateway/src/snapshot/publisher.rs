@@ -177,8 +177,7 @@ impl Publisher {
 
     fn count_failure(&mut self, source: &str, kind: Kind) {
         self.counters.source_failed(kind);
-        let of_source = |r: &Reference| r.kind == kind && r.path.to_str() == Some(source);
-        for Reference { name, .. } in self.references().iter().filter(|r| of_source(r)) {
+        for name in &self.of_source(kind, source) {
             match kind {
                 Kind::Route => self.counters.routes_failed(&self.listeners, name),
                 Kind::Secret => self.counters.secret_failed(&self.settings.registry, name),
@@ -189,6 +188,13 @@ impl Publisher {
                 Kind::Cluster | Kind::Listener | Kind::Extension => {}
             }
         }
+    }
+
+    /// The names that something takes from this source.
+    fn of_source(&mut self, kind: Kind, source: &str) -> Vec<String> {
+        let references = self.references();
+        let all = references.iter().filter(|r| r.kind == kind && r.path.to_str() == Some(source));
+        all.map(|reference| reference.name.clone()).collect()
     }
 
     /// Whether a version of a resource is refused that this source has.
@@ -265,6 +271,12 @@ impl Publisher {
 
     fn take_endpoints(&mut self, update: Update, report: &mut Report) -> bool {
         self.endpoints.unlist(&update);
+        if update.resources.is_empty() {
+            self.of_source(Kind::Endpoint, &update.source).iter().for_each(|name| {
+                let clusters = self.eds_clusters.get(name.as_str()).into_iter().flatten();
+                clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_empty(c));
+            });
+        }
         let refused = report.rejected.len();
         let candidates = self.endpoints.candidates(update, report, |resource, _, problems| {
             compile_update(&decode::<pb::endpoint::ClusterLoadAssignment>(resource, problems)?, problems)

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use weir_tests::{
-    Authority, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, merge, refused_address, tls_acceptor, typed,
+    Authority, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, merge, refused_address, socket_address,
+    tls_acceptor, typed,
 };
 
 type Counts = BTreeMap<String, String>;
@@ -65,6 +66,8 @@ fn bootstrap(upstream: SocketAddr, refused: SocketAddr, fields: &Value) -> weir_
         {"match": {"prefix": "/short"}, "route": {"cluster": "a", "timeout": "0.1s"}},
         {"match": {"prefix": "/try"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_timeout": "0.1s", "retry_on": "5xx", "num_retries": 1,
             "retry_back_off": {"base_interval": "0.001s"}}}},
+        {"match": {"prefix": "/pause"}, "route": {"cluster": "a", "timeout": "0.2s", "retry_policy": {"retry_on": "5xx",
+            "retry_back_off": {"base_interval": "600s", "max_interval": "600s"}}}},
         {"match": {"prefix": "/idle"}, "route": {"cluster": "a", "timeout": "2s", "retry_policy": {"per_try_idle_timeout": "0.1s"}}},
         {"match": {"prefix": "/b"}, "route": {"cluster": cluster["name"]}},
         {"match": {"prefix": "/high"}, "route": {"cluster": "a", "priority": "HIGH"}},
@@ -159,6 +162,8 @@ async fn of_retries() {
         script(gateway, "/retry", "nothing;close").await;
         script(gateway, "/retry", "status=404").await;
         get(gateway, "/refused", "").await;
+        // A retry whose pause nobody waits for does not count.
+        script(gateway, "/pause", "status=503").await;
     })
     .await;
 }
@@ -268,6 +273,67 @@ async fn of_limited_connections() {
         eventually("no connection is left", async || upstream.open() == 0).await;
     })
     .await;
+}
+
+/// Endpoints of a file that changes.
+#[tokio::test]
+async fn of_members() {
+    if super::skipped() {
+        return;
+    }
+    let upstream = Upstream::start().await;
+    let (refused, _guard) = refused_address();
+    let (a, b) = (upstream.address, refused);
+    let at = |priority: u32, region: &str, endpoint: SocketAddr| json!({"priority": priority, "locality": {"region": region}, "lb_endpoints": [{"endpoint": {"address": socket_address(endpoint)}}]});
+    let assignment = |localities: Vec<Value>| {
+        vec![typed(
+            "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            json!({"cluster_name": "a", "endpoints": localities}),
+        )]
+    };
+    let versions = [
+        assignment(vec![at(0, "x", a), at(1, "x", b)]),
+        // Both move.
+        assignment(vec![at(0, "x", b), at(1, "x", a)]),
+        assignment(vec![at(0, "x", a), at(2, "x", b)]),
+        assignment(vec![at(0, "x", a)]),
+        assignment(vec![at(0, "y", a)]),
+        vec![],
+        assignment(vec![]),
+        assignment(vec![at(1, "y", a), at(1, "x", b)]),
+    ];
+    let mut seen = Vec::new();
+    for kind in [Kind::Envoy, Kind::Weir] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("eds.json");
+        let put = |version: usize, resources: &[Value]| {
+            let new = folder.path().join("new");
+            std::fs::write(&new, json!({"version_info": version.to_string(), "resources": resources}).to_string())
+                .unwrap();
+            std::fs::rename(new, &file).unwrap();
+        };
+        put(0, &versions[0]);
+        let source = json!({"resource_api_version": "V3", "path_config_source": {"path": file}});
+        let cluster =
+            json!({"name": "a", "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": {"eds_config": source}});
+        let bootstrap = weir_tests::Bootstrap::new().listener("main", Hcm::new()).cluster_value(cluster);
+        let gateway = Launch::new(kind, bootstrap).start().await;
+        let mut counts = Vec::new();
+        for (at, version) in versions.iter().enumerate() {
+            if at > 0 {
+                put(at, version);
+            }
+            gateway.stat_becomes("cluster.a.update_attempt", at as u64 + 1).await;
+            let mut line = format!("{at}:");
+            for name in ["update_success", "update_empty", "membership_change", "membership_total", "update_rejected"] {
+                let value = gateway.stat(&format!("cluster.a.{name}")).await.unwrap_or_default();
+                line += &format!(" {name} {value}");
+            }
+            counts.push(line);
+        }
+        seen.push(counts);
+    }
+    assert_eq!(seen[0], seen[1], "Envoy, Weir");
 }
 
 type Context<'a> = Box<dyn Fn(&Authority) -> Value + 'a>;

@@ -49,7 +49,7 @@ const ABSENT: [(&[&str], &str); 22] = [
             "via_merge",
             "merge_window",
             "cluster_updated",
-            "update_empty",
+            ".routes.update_empty",
             "update_no_rebuild",
             "warming_clusters",
             "warming_state",

@@ -92,6 +92,10 @@ impl Router {
             return Some(self.try_too_long(limit, worker, stream));
         }
         if matches!(self.attempt, Attempt::Pausing(until) if until <= now) {
+            // As in Envoy a retry counts when its pause is over: one that the client or a time-out does not wait for never was.
+            let metrics = self.metrics(worker);
+            metrics.inc(metric::UPSTREAM_RQ_RETRY);
+            metrics.inc(metric::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
             return Some(self.try_again(now, worker, stream));
         }
         None
@@ -202,8 +206,6 @@ impl Router {
             stream.edit().info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
             return false;
         };
-        metrics.inc(metric::UPSTREAM_RQ_RETRY);
-        metrics.inc(metric::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
         if let Some(status) = status {
             metrics.retried_response(status);
         }

@@ -10,6 +10,7 @@ kinds! {
             LB_HEALTHY_PANIC "lb_healthy_panic";
             MEMBERSHIP_CHANGE "membership_change";
             UPDATE_ATTEMPT "update_attempt";
+            UPDATE_EMPTY "update_empty";
             UPDATE_FAILURE "update_failure";
             UPDATE_REJECTED "update_rejected": on_use;
             UPDATE_SUCCESS "update_success";
