@@ -15,6 +15,7 @@ mod drain_listeners;
 mod files;
 mod guest_limits;
 mod http2;
+mod kept_streams;
 mod late_files;
 mod moving;
 mod plugins;

@@ -101,7 +101,7 @@ fn limited(listener: Value, of_cluster: Value, upstream: std::net::SocketAddr) -
 }
 
 /// Waits until nothing more is read from upstreams, and says how much memory was used.
-async fn memory_when_it_stops(gateway: &Gateway) -> usize {
+pub(crate) async fn memory_when_it_stops(gateway: &Gateway) -> usize {
     let (mut last, mut same) = (0, 0);
     eventually_some("the stream stops", async || {
         let now = gateway.stat("cluster.a.upstream_cx_rx_bytes_total").await.unwrap_or(0);
@@ -140,7 +140,7 @@ fn request(stream: u32) -> Vec<u8> {
 }
 
 /// A client whose connection has no window to speak of, and its streams one of this size.
-async fn wide(to: std::net::SocketAddr, stream_window: u32) -> TcpStream {
+pub(crate) async fn wide(to: std::net::SocketAddr, stream_window: u32) -> TcpStream {
     let mut client = narrow_socket().connect(to).await.unwrap();
     let settings = [&[0, 4][..], &stream_window.to_be_bytes()].concat();
     let more = (0x7fff_ffff_u32 - 65535).to_be_bytes();
@@ -150,7 +150,7 @@ async fn wide(to: std::net::SocketAddr, stream_window: u32) -> TcpStream {
 }
 
 /// Reads until so many streams have ended, and says how many bytes of bodies came.
-async fn read_streams(from: &mut TcpStream, mut streams: usize) -> usize {
+pub(crate) async fn read_streams(from: &mut TcpStream, mut streams: usize) -> usize {
     let (mut buffer, mut bytes) = (Vec::new(), 0);
     while streams > 0 {
         while let Some(head) = buffer.first_chunk::<9>() {

@@ -36,6 +36,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const RESETS_PENDING: usize = 20;
 /// Streams that a client's own errors may reset; beyond it the connection ends.
 const RESETS_BY_ERROR: usize = 1024;
+/// Streams that h2 may keep of a connection beyond those that may be open at once: a few are kept for a while after their
+/// end, and those that their client has reset as long as they wait in a queue for a socket or a window that has no room.
+const STREAMS_KEPT: usize = 1000;
 /// Bytes of responses that may wait in one stream; those of all together are bounded by `budget`.
 const SEND_BUFFER: usize = 256 * 1024;
 
@@ -96,6 +99,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
         None => return count_end(&cx, life),
     };
     let active = Rc::new(Activity::new(cx.serving().manager().buffer_limit));
+    let most_kept = connection.max_concurrent_recv_streams().saturating_add(STREAMS_KEPT);
     // Once it is said that the connection ends: until when its client may still begin streams, or see what was said.
     let mut closing = None;
     let close_by = || due(Instant::now(), Some(timeouts.drain.unwrap_or_default()));
@@ -161,6 +165,18 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                     cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                 }
                 tracing::debug!(connection = cx.info.id, "HTTP/2 connection ended: {error}");
+                return;
+            }
+            // Only streams that were begun are kept, so this is the place to look.
+            Next::Stream(Some(Ok(_))) if connection.num_wired_streams() > most_kept => {
+                tracing::debug!(
+                    connection = cx.info.id,
+                    "HTTP/2 connection ended: too many streams are over that cannot go"
+                );
+                if active.streams.get() > 0 {
+                    cx.cut_in_request();
+                }
+                cx.worker.limits().inc(weir::H2_KEPT_STREAMS_EXCEEDED);
                 return;
             }
             Next::Stream(Some(Ok((request, respond)))) => {

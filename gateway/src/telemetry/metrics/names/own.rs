@@ -42,6 +42,7 @@ kinds! {
             ACCESS_LOG_DROPPED_LINES "access_log_dropped_lines";
             ADMIN_CONNECTION_OVERFLOW "admin_connection_overflow";
             ADMIN_WRITE_TIMEOUT "admin_write_timeout";
+            H2_KEPT_STREAMS_EXCEEDED "h2_kept_streams_exceeded";
             H2_RESET_BUDGET_EXCEEDED "h2_reset_budget_exceeded";
             HEADER_LIMIT_EXCEEDED "header_limit_exceeded";
             BODY_LIMIT_EXCEEDED "body_limit_exceeded";
