@@ -36,8 +36,8 @@ def exactly(port, requests, connections=8):
         raise SystemExit(f"bench: requests failed on port {port}:\n{out}")
 
 
-def handshakes(binary, port, seconds, concurrency=8):
-    out = run([binary, "run", f"127.0.0.1:{port}", str(seconds), str(concurrency)])
+def handshakes(binary, port, seconds, group, concurrency=8):
+    out = run([binary, "run", f"127.0.0.1:{port}", str(seconds), str(concurrency), group])
     done, failed = (int(n) for n in re.findall(r"(\d+) (?:done|failed)", out))
     if failed or not done:
         raise SystemExit(f"bench: {failed} handshakes failed on port {port}")

@@ -43,7 +43,8 @@ def measure(pair, rounds, seconds, handshakes):
     drives = {
         "plain": ("plain", lambda port: load.http1(port, seconds)),
         "http2": ("plain", lambda port: load.http2(port, seconds)),
-        "tls": ("tls", lambda port: load.handshakes(handshakes, port, seconds)),
+        "tls": ("tls", lambda port: load.handshakes(handshakes, port, seconds, "X25519")),
+        "hybrid": ("tls", lambda port: load.handshakes(handshakes, port, seconds, "X25519MLKEM768")),
     }
     for listener, drive in [*drives.values(), ("wasm", drives["plain"][1])]:
         pair.round(listener, drive)
@@ -56,7 +57,8 @@ def measure(pair, rounds, seconds, handshakes):
     return [
         row("HTTP/1.1 request", results["plain"], 0.45),
         row("HTTP/2 request (downstream)", results["http2"], 0.60),
-        row("full TLS 1.3 handshake", results["tls"], 0.65),
+        row("full TLS 1.3 handshake, X25519", results["tls"], 0.65),
+        row("full TLS 1.3 handshake, X25519MLKEM768", results["hybrid"], 0.65),
         row("added by one Wasm header filter", results["added"], 0.35),
     ]
 

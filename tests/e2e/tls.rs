@@ -1,5 +1,6 @@
 //! TLS towards clients and endpoints.
 
+use rustls::NamedGroup;
 use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -320,5 +321,19 @@ async fn the_gateway_shows_its_certificate_to_an_upstream_that_asks() {
 
     for (name, _, status) in &contexts {
         assert_eq!(get(gateway.address(), &format!("/{name}")).await.unwrap().status, *status, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_exchanged_by_the_group_that_the_client_likes_best() {
+    let fixture = Fixture::new();
+    let gateway = Gateway::weir(listener(json!([fixture.chain(json!({}), &["test.example"], "text")]))).await;
+    let groups = [NamedGroup::X25519MLKEM768, NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+
+    for first in 0..groups.len() {
+        let tls = TlsClient::offering(&fixture.authority, &groups[first..]);
+        let stream = tls.connect(gateway.address(), "test.example").await.unwrap();
+        let taken = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
+        assert_eq!(taken, Some(groups[first]));
     }
 }

@@ -92,8 +92,10 @@ static WEAK_SUITES: [&str; 22] = [
     "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
 ];
 
-/// Envoy's default curves (`ecdh_curves`). P-384 costs nothing and serves clients that have no other.
-static DEFAULT_CURVES: [&dyn SupportedKxGroup; 3] = [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+/// Envoy's default curves (`ecdh_curves`). P-384 costs nothing and serves clients that have no other. Of a client's groups
+/// rustls takes the first that is here; towards endpoints their order is the preference, and over TLS 1.2 the first is left out.
+static DEFAULT_CURVES: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
 static DEFAULT_PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let suites = TLS12_SUITES.iter().map(|(_, _, suite)| *suite).collect();

@@ -12,6 +12,7 @@ mod forwarded;
 mod framing;
 mod header_case;
 mod http2;
+mod key_exchange;
 mod limits;
 mod local_replies;
 mod malformed;

@@ -10,7 +10,7 @@ use weir_tests::{
 };
 
 /// Parts of names, and why Weir has none that hold them.
-const ABSENT: [(&[&str], &str); 22] = [
+const ABSENT: [(&[&str], &str); 21] = [
     (&["http.admin.", "listener.admin."], "the admin is not a listener as others; its limits are under weir.admin_*"),
     (&["http.async-client."], "the gateway asks nothing of clusters by itself but for plugins, under cluster.*"),
     (&["http3", "_0_rtt", "_0rtt", "workers_pinned"], "there is no QUIC"),
@@ -30,7 +30,6 @@ const ABSENT: [(&[&str], &str); 22] = [
     (&["upgrades_"], "upgrades are refused"),
     (&["metadata_not_supported", "response_flood"], "HTTP/1 has no metadata, and answers to a client wait for it"),
     (&["t.ssl.fail_verify_no_cert", "t.ssl.no_certificate"], "an endpoint without a certificate has no handshake"),
-    (&["X25519MLKEM768"], "a group that is offered only where ecdh_curves names it"),
     (&["tracing."], "there is no tracing"),
     (&["runtime.", "_maintenance_mode", "envoy_notifications"], "there is no runtime"),
     (&["watchdog"], "there is no watchdog"),

@@ -2,11 +2,13 @@
 
 use super::{Authority, Identity};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use std::io;
 use std::net::SocketAddr;
@@ -37,9 +39,16 @@ impl TlsClient {
         Self::build(authority, None, &[version])
     }
 
-    /// Takes any certificate, speaks TLS 1.3 only and never resumes.
-    pub fn for_full_handshakes() -> Self {
-        let mut client = Self::only(&Authority::new("nobody"), &rustls::version::TLS13).trusting_all();
+    /// Offers only these groups for the exchange of keys, in this order.
+    pub fn offering(authority: &Authority, groups: &[NamedGroup]) -> Self {
+        Self::with_provider(provider_with(groups), authority, None, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// Takes any certificate, speaks TLS 1.3 only, exchanges keys by this group and never resumes.
+    pub fn for_full_handshakes(group: NamedGroup) -> Self {
+        let versions = &[&rustls::version::TLS13];
+        let nobody = Authority::new("nobody");
+        let mut client = Self::with_provider(provider_with(&[group]), &nobody, None, versions).trusting_all();
         client.config.resumption = rustls::client::Resumption::disabled();
         client
     }
@@ -71,7 +80,16 @@ impl TlsClient {
         identity: Option<&Identity>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap();
+        Self::with_provider(provider(), authority, identity, versions)
+    }
+
+    fn with_provider(
+        provider: Arc<CryptoProvider>,
+        authority: &Authority,
+        identity: Option<&Identity>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots(authority));
         let config = match identity {
             Some(identity) => builder.with_client_auth_cert(chain(identity), key(identity)).unwrap(),
@@ -94,8 +112,15 @@ pub fn tls_acceptor(identity: &Identity, clients: Option<&Authority>) -> TlsAcce
     TlsAcceptor::from(Arc::new(builder.with_single_cert(chain(identity), key(identity)).unwrap()))
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+/// With the groups of browsers, in their order.
+fn provider() -> Arc<CryptoProvider> {
+    provider_with(&[NamedGroup::X25519MLKEM768, NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1])
+}
+
+fn provider_with(groups: &[NamedGroup]) -> Arc<CryptoProvider> {
+    let known = aws_lc_rs::ALL_KX_GROUPS;
+    let of_name = |name: &NamedGroup| *known.iter().find(|group| group.name() == *name).unwrap();
+    Arc::new(CryptoProvider { kx_groups: groups.iter().map(of_name).collect(), ..aws_lc_rs::default_provider() })
 }
 
 fn roots(authority: &Authority) -> RootCertStore {
