@@ -128,7 +128,7 @@ async fn resets_one_after_the_other_end_the_connection_too() {
 
     let begun = async |count: u64| {
         gateway.stat("http.test.downstream_rq_total").await.unwrap_or(0) >= count
-            || gateway.stat("http.test.downstream_cx_active").await == Some(0)
+            || gateway.stat("http.test.downstream_cx_destroy").await == Some(1)
     };
     for n in 0..2_000_u32 {
         let id = 2 * n + 1;
@@ -147,7 +147,7 @@ async fn resets_one_after_the_other_end_the_connection_too() {
         }
     }
 
-    gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+    gateway.stat_becomes("http.test.downstream_cx_destroy", 1).await;
     assert!(gateway.stat("http.test.downstream_rq_total").await.unwrap() < 2_000);
     assert_eq!(gateway.stat("weir.h2_reset_budget_exceeded").await, Some(1));
     assert_eq!(gateway.stat("http.test.downstream_rq_too_many_premature_resets").await, Some(1));
