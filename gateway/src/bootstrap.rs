@@ -7,21 +7,15 @@ use weir_xds::{Bootstrap, Problem, pb};
 
 use crate::{
     plugin::{Locality, Node},
-    source::{Finding, Sources, finding},
+    source::{Finding, Sources, Texts},
 };
 
 /// What to call a configuration that came without a file.
 const INLINE_NAME: &str = "--config-yaml";
 
-/// The text of a bootstrap.
+/// A bootstrap as text: a file, or the command line itself (`--config-yaml`), which may also be merged into a file.
 #[derive(Debug)]
-pub(crate) struct Config {
-    /// What to call it: its file.
-    pub(crate) name: String,
-    pub(crate) text: String,
-    /// What is merged into it (`--config-yaml` beside a file).
-    pub(crate) over: Option<String>,
-}
+pub(crate) struct Config(pub(crate) Texts);
 
 impl Config {
     /// Of a file; `-` is standard input.
@@ -29,36 +23,37 @@ impl Config {
         let name = path.display().to_string();
         let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
         match text {
-            Ok(text) => Ok(Self { name, text, over: None }),
+            Ok(text) => Ok(Self(Texts { name, text, over: None })),
             Err(e) => Err(format!("{name}: cannot be read: {e}")),
         }
     }
 
     /// Of the command line itself.
     pub(crate) fn inline(text: String) -> Self {
-        Self { name: INLINE_NAME.to_owned(), text, over: None }
+        Self(Texts { name: INLINE_NAME.to_owned(), text, over: None })
     }
 
     /// With a text of the command line merged into it, as Envoy does: what it says overrides.
     pub(crate) fn with(self, over: Option<String>) -> Self {
-        Self { over, ..self }
+        Self(Texts { over: over.map(|text| (INLINE_NAME.to_owned(), text)), ..self.0 })
     }
 
     pub(crate) fn bootstrap(&self) -> Bootstrap {
-        match &self.over {
-            None => weir_xds::read_bootstrap(&self.text),
-            Some(over) => weir_xds::read_bootstrap_over(&self.text, over),
+        match &self.0.over {
+            None => weir_xds::read_bootstrap(&self.0.text),
+            Some((_, over)) => weir_xds::read_bootstrap_over(&self.0.text, over),
         }
     }
 
     /// What is wrong with the form of the text that is merged into it.
     pub(crate) fn findings_of_over(&self) -> Vec<Finding> {
-        let Some(over) = &self.over else { return Vec::new() };
-        finding::in_bootstrap(INLINE_NAME, over, weir_xds::decode(over, weir_xds::BOOTSTRAP).problems)
+        let Some((name, text)) = self.0.over.clone() else { return Vec::new() };
+        let problems = weir_xds::decode(&text, weir_xds::BOOTSTRAP).problems;
+        Texts { name, text, over: None }.findings(problems)
     }
 
     pub(crate) fn sources(&self, bootstrap: Bootstrap) -> Sources {
-        Sources::new(&self.name, &self.text, bootstrap)
+        Sources::new(self.0.clone(), bootstrap)
     }
 
     /// Where the admin listens, if the bootstrap has one.
@@ -68,7 +63,7 @@ impl Config {
         };
         socket_address(address).map(Some).map_err(|reason| {
             let path = "admin.address.socket_address".to_owned();
-            finding::in_bootstrap(&self.name, &self.text, vec![Problem { path, line: None, reason }])
+            self.0.findings(vec![Problem { path, line: None, reason }])
         })
     }
 }

@@ -402,10 +402,22 @@ fn a_choice_on_the_command_line_replaces_the_files() {
         let path = folder.path().join("bootstrap.yaml");
         std::fs::write(&path, &file).unwrap();
         let output = printed(&weir(&["check", path.to_str().unwrap(), "--config-yaml", &over]));
-        let problems: Vec<_> = output.lines().filter(|line| line.contains("bootstrap.yaml:1: ")).collect();
+        let problems: Vec<_> = output.lines().filter(|line| line.starts_with("--config-yaml:1: ")).collect();
         assert_eq!(problems.len(), found.len(), "{file} {over}: {output}");
         for (problem, path) in problems.iter().zip(found) {
             assert!(problem.contains(&format!(" {path}: ")), "{output}");
         }
     }
+}
+
+#[test]
+fn what_is_wrong_on_the_command_line_is_not_looked_for_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bootstrap.yaml");
+    std::fs::write(&path, "static_resources:\n  clusters:\n  - name: a\n  - {name: b, lb_policy: MAGLEV}\n").unwrap();
+    let over = "static_resources:\n  clusters:\n  - name: c\n  - name: d\n    lb_policy: RING_HASH\n";
+    let output = printed(&weir(&["check", path.to_str().unwrap(), "--config-yaml", over]));
+    let places: Vec<_> = output.lines().filter_map(|line| line.split(".lb_policy: ").next()).collect();
+    let file = format!("{}:4: static_resources.clusters[1]", path.display());
+    assert_eq!(places[..2], [&*file, "--config-yaml:5: static_resources.clusters[1]"], "{output}");
 }

@@ -70,7 +70,7 @@ fn report(config: &Config) -> usize {
         println!("{file}{at}: {}: warning: {}", problem.path, problem.reason);
     }
     if findings.is_empty() {
-        println!("{}: OK: {summary}", config.name);
+        println!("{}: OK: {summary}", config.0.name);
     }
     findings.len()
 }
@@ -102,7 +102,7 @@ pub(super) fn check(config: &Config) -> Checked {
     findings.extend_from_slice(sources.unready());
     findings.extend_from_slice(sources.lacking());
     // The bootstrap first, then its files.
-    findings.sort_by_key(|f| (*f.file != *config.name, Arc::clone(&f.file), f.problem.line));
+    findings.sort_by_key(|f| (*f.file != *config.0.name, Arc::clone(&f.file), f.problem.line));
     Checked { findings, warnings: sources.warnings().to_vec(), summary: sources.summary().clone() }
 }
 
@@ -111,6 +111,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::source::Texts;
 
     /// One of each kind of mistake, all told at once.
     #[test]
@@ -151,7 +152,7 @@ static_resources:
     unknown_field: 1
     outlier_detection: {}
 "#;
-        let config = Config { name: "x.yaml".to_owned(), ..Config::inline(text.to_owned()) };
+        let config = Config(Texts { name: "x.yaml".to_owned(), text: text.to_owned(), over: None });
         let findings = check(&config).findings;
         let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
         let place = "static_resources.listeners[0].filter_chains[0]";

@@ -50,17 +50,18 @@ impl FileError {
     }
 }
 
-/// Reads all resources of one kind in a file. What is wrong with one of them stands beside it.
-pub fn read(kind: Kind, path: &Path) -> Result<Update, FileError> {
+/// What a file holds.
+pub fn contents(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|error| FileError::Unreadable { path: path.display().to_string(), error })
+}
+
+/// All resources of one kind in a file that holds this. What is wrong with one of them stands beside it.
+pub fn resources(kind: Kind, path: &Path, contents: &[u8]) -> Result<Update, FileError> {
     let shown = path.display().to_string();
-    let contents = match fs::read(path) {
-        Ok(contents) => contents,
-        Err(error) => return Err(FileError::Unreadable { path: shown, error }),
-    };
     if contents.iter().all(u8::is_ascii_whitespace) {
         return Err(FileError::Empty { path: shown });
     }
-    let discovery = weir_xds::read_discovery(kind, &shown, &contents);
+    let discovery = weir_xds::read_discovery(kind, &shown, contents);
     if !discovery.problems.is_empty() {
         return Err(FileError::Malformed { path: shown, problems: discovery.problems });
     }
@@ -89,6 +90,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    fn read(kind: Kind, path: &Path) -> Result<Update, FileError> {
+        resources(kind, path, &contents(path)?)
+    }
 
     #[test]
     fn files_good_and_bad() {

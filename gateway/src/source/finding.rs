@@ -69,19 +69,38 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Problems of the bootstrap as findings, in the order of the lines; those found after it was read get theirs here.
-pub fn in_bootstrap(file: &str, text: &str, problems: Vec<Problem>) -> Vec<Finding> {
-    let file: Arc<str> = Arc::from(file);
-    let lines = Lines::new(text);
-    let mut findings: Vec<_> = problems
-        .into_iter()
-        .map(|mut problem| {
-            problem.line = problem.line.or_else(|| lines.line(&problem.path));
-            Finding { file: Arc::clone(&file), problem, is_fatal: true }
-        })
-        .collect();
-    findings.sort_by_key(|f| f.problem.line);
-    findings
+/// The texts of a bootstrap.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// What to call it: its file.
+    pub name: String,
+    /// The file's text, or that of the command line.
+    pub text: String,
+    /// What is merged into it, and what to call that.
+    pub over: Option<(String, String)>,
+}
+
+impl Texts {
+    /// Problems of the bootstrap as findings, in the order of the lines; those found after it was read get theirs here.
+    pub fn findings(&self, problems: Vec<Problem>) -> Vec<Finding> {
+        let file: Arc<str> = Arc::from(self.name.as_str());
+        let lines = Lines::new(&self.text);
+        let over = self.over.as_ref().map(|(name, text)| (Arc::from(name.as_str()), Lines::new(text)));
+        let mut findings: Vec<_> = problems
+            .into_iter()
+            .map(|mut problem| {
+                let merged = over.as_ref().and_then(|(name, over)| Some((name, lines.merged(over, &problem.path)?)));
+                if let Some((name, (path, line))) = merged {
+                    let problem = Problem { path, line: Some(line), ..problem };
+                    return Finding { file: Arc::clone(name), problem, is_fatal: true };
+                }
+                problem.line = problem.line.or_else(|| lines.line(&problem.path));
+                Finding { file: Arc::clone(&file), problem, is_fatal: true }
+            })
+            .collect();
+        findings.sort_by_key(|f| (f.file != file, f.problem.line));
+        findings
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +110,8 @@ mod tests {
     #[test]
     fn shown_as_compilers_do() {
         let problem = Problem { path: "a.b".to_owned(), line: None, reason: "no".to_owned() };
-        let findings = in_bootstrap("x.yaml", "a:\n  b: 1\n", vec![problem]);
+        let texts = Texts { name: "x.yaml".to_owned(), text: "a:\n  b: 1\n".to_owned(), over: None };
+        let findings = texts.findings(vec![problem]);
         assert_eq!(findings.iter().map(ToString::to_string).collect::<Vec<_>>(), ["x.yaml:2: a.b: no"]);
         let mut summary = Summary::default();
         summary.add(Kind::Listener, 1);

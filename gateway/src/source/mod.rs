@@ -12,7 +12,7 @@ use tokio::{
     task, time,
 };
 
-pub use finding::{Finding, Summary};
+pub use finding::{Finding, Summary, Texts};
 pub use sources::Sources;
 
 use crate::{control::Control, snapshot::Publisher};

@@ -9,11 +9,11 @@ use std::{
 };
 
 use tokio::sync::Mutex;
-use weir_xds::{Bootstrap, Kind, Problem, Resource, pb};
+use weir_xds::{Bootstrap, Kind, Problem, Resource, content_hash, pb};
 
 use super::{
     file::{self, FileError},
-    finding::{self, Finding, Summary},
+    finding::{Finding, Summary, Texts},
     watch::FileWatch,
 };
 use crate::snapshot::{Publisher, Reference, Report, Update, update::STATIC};
@@ -24,10 +24,8 @@ type FileKey = (Kind, PathBuf);
 /// All sources of one gateway.
 #[derive(Debug)]
 pub struct Sources {
-    /// What to call the bootstrap: its file.
-    config_name: String,
-    /// For the lines of what is wrong; empty once everything is loaded.
-    config_text: String,
+    /// For the names and lines of what is wrong; without texts once everything is loaded.
+    texts: Texts,
     /// What is wrong with the bootstrap outside of its resources; empty once everything is loaded.
     config_problems: Vec<Problem>,
     /// Empty once everything is loaded.
@@ -36,6 +34,8 @@ pub struct Sources {
     roots: Vec<Reference>,
     /// Names of the resources in each file, as last read; None while it cannot be used.
     files: BTreeMap<FileKey, Option<BTreeSet<String>>>,
+    /// Hashes of what files held when they were first read, until they are looked at again.
+    first_read: BTreeMap<FileKey, u64>,
     /// References that have been reported to lead nowhere.
     dangling: BTreeSet<Reference>,
     /// Files that were not right at the start, until they are.
@@ -52,17 +52,17 @@ pub struct Sources {
 
 impl Sources {
     /// Sources of a bootstrap. Nothing is read yet.
-    pub fn new(config_name: &str, config_text: &str, bootstrap: Bootstrap) -> Self {
+    pub fn new(texts: Texts, bootstrap: Bootstrap) -> Self {
         let dynamic = bootstrap.proto.dynamic_resources.unwrap_or_default();
         let root = |kind, config: Option<pb::core::ConfigSource>| root_reference(kind, &config?);
         let roots = [root(Kind::Cluster, dynamic.cds_config), root(Kind::Listener, dynamic.lds_config)];
         Self {
-            config_name: config_name.to_owned(),
-            config_text: config_text.to_owned(),
+            texts,
             config_problems: bootstrap.problems,
             static_resources: bootstrap.resources,
             roots: roots.into_iter().flatten().collect(),
             files: BTreeMap::new(),
+            first_read: BTreeMap::new(),
             dangling: BTreeSet::new(),
             unready: Vec::new(),
             lacking: Vec::new(),
@@ -77,8 +77,7 @@ impl Sources {
     /// a file that is not there. What is wrong in files is told by [`Sources::unready`].
     pub fn load(&mut self, publisher: &mut Publisher) -> Vec<Finding> {
         self.read_at = SystemTime::now();
-        let mut findings =
-            finding::in_bootstrap(&self.config_name, &self.config_text, mem::take(&mut self.config_problems));
+        let mut findings = self.texts.findings(mem::take(&mut self.config_problems));
         let mut updates = Vec::new();
         let mut resources = mem::take(&mut self.static_resources);
         for kind in [Kind::Secret, Kind::Cluster, Kind::Listener] {
@@ -90,7 +89,7 @@ impl Sources {
         }
         updates.extend(self.read_new(&[], publisher, &mut findings));
         self.publish(updates, publisher, &mut findings);
-        self.config_text = String::new();
+        self.texts = Texts { name: mem::take(&mut self.texts.name), ..Texts::default() };
         let (fatal, unready) = findings.into_iter().partition(|f| f.is_fatal);
         self.unready = unready;
         fatal
@@ -133,7 +132,9 @@ impl Sources {
         let keys: Vec<_> = self.files.keys().filter(|(_, path)| changed.contains(path)).cloned().collect();
         let mut updates = Vec::new();
         for key in &keys {
-            updates.extend(self.read(key, publisher, &mut findings));
+            if !self.is_as_first_read(key) {
+                updates.extend(self.read(key, publisher, &mut findings));
+            }
         }
         for path in changed.iter().filter(|path| !keys.iter().any(|(_, p)| p == *path)) {
             let report = publisher.refresh(path);
@@ -194,9 +195,20 @@ impl Sources {
         new.iter().filter_map(|key| self.read(key, publisher, findings)).collect()
     }
 
+    /// A file that was written just before it was first read is looked at once more. If it holds the same still, that is no
+    /// further update.
+    fn is_as_first_read(&mut self, key: &FileKey) -> bool {
+        let Some(hash) = self.first_read.remove(key) else { return false };
+        file::contents(&key.1).is_ok_and(|contents| content_hash(&contents) == hash)
+    }
+
     fn read(&mut self, key: &FileKey, publisher: &mut Publisher, findings: &mut Vec<Finding>) -> Option<Update> {
         let is_first = !self.files.contains_key(key);
-        match file::read(key.0, &key.1) {
+        let contents = file::contents(&key.1);
+        if let (true, Ok(contents)) = (is_first, &contents) {
+            self.first_read.insert(key.clone(), content_hash(contents));
+        }
+        match contents.and_then(|contents| file::resources(key.0, &key.1, &contents)) {
             Ok(update) => {
                 if is_first {
                     self.summary.add(key.0, update.resources.len());
@@ -242,7 +254,7 @@ impl Sources {
     /// Problems of a source as findings, with their lines.
     fn located(&self, source: &Arc<str>, mut problems: Vec<Problem>) -> Vec<Finding> {
         if **source == *STATIC {
-            return finding::in_bootstrap(&self.config_name, &self.config_text, problems);
+            return self.texts.findings(problems);
         }
         file::locate(Path::new(&**source), &mut problems);
         let all = problems.into_iter();
@@ -263,6 +275,7 @@ impl Sources {
         let gone: Vec<FileKey> = self.files.keys().filter(|key| !is_named(key)).cloned().collect();
         let (mut updates, mut again) = (Vec::new(), BTreeSet::new());
         for key in gone {
+            self.first_read.remove(&key);
             let freed = self.files.remove(&key).flatten().unwrap_or_default();
             let has_one = |names: &BTreeSet<String>| names.iter().any(|name| freed.contains(name));
             let rivals =

@@ -72,9 +72,14 @@ fn clusters(name: &str) -> String {
     )
 }
 
+fn of_bootstrap(text: String) -> Sources {
+    let bootstrap = weir_xds::read_bootstrap(&text);
+    Sources::new(Texts { name: "bootstrap.yaml".to_owned(), text, over: None }, bootstrap)
+}
+
 fn sources(folder: &Path) -> Sources {
     let text = bootstrap(folder);
-    Sources::new("bootstrap.yaml", &text, weir_xds::read_bootstrap(&text))
+    of_bootstrap(text)
 }
 
 fn shown(findings: &[Finding]) -> Vec<String> {
@@ -174,6 +179,40 @@ async fn changes_take_effect_and_bad_files_do_not() {
     }
 }
 
+#[test]
+fn a_file_that_was_written_just_before_the_start_is_one_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let cds = folder.path().join("cds.yaml");
+    fs::write(&cds, clusters("a")).unwrap();
+    fs::write(folder.path().join("rds.yaml"), routes("r", "*")).unwrap();
+    let (mut sources, registry) = (sources(folder.path()), Registry::new(1));
+    let mut publisher = publisher_with(Arc::clone(&registry));
+    sources.load(&mut publisher);
+    let attempts = || registry.scope(Cds, "").counter(cds::UPDATE_ATTEMPT);
+
+    // It is as if it had changed, because it may have while it was read.
+    sources.refresh(std::slice::from_ref(&cds), &mut publisher);
+    assert_eq!(attempts(), 1);
+    // What is saved again without a change is an update, as in Envoy.
+    sources.refresh(std::slice::from_ref(&cds), &mut publisher);
+    assert_eq!(attempts(), 2);
+}
+
+#[test]
+fn a_file_that_changed_while_it_was_first_read_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let cds = folder.path().join("cds.yaml");
+    fs::write(&cds, clusters("a")).unwrap();
+    fs::write(folder.path().join("rds.yaml"), routes("r", "*")).unwrap();
+    let (mut sources, mut publisher) = (sources(folder.path()), publisher());
+    sources.load(&mut publisher);
+
+    fs::write(&cds, clusters("b")).unwrap();
+    sources.refresh(&[cds], &mut publisher);
+
+    assert!(publisher.store().load().clusters.find("b").is_some());
+}
+
 /// A listener of LDS on port 0 with routes `r` of a file.
 fn front(name: &str, rds: &Path) -> String {
     format!(
@@ -200,7 +239,7 @@ fn with_lds(folder: &Path, listeners: &[String]) -> Sources {
     let lds = folder.join("lds.yaml");
     fs::write(&lds, format!("resources:\n{}", listeners.concat())).unwrap();
     let text = format!("dynamic_resources: {{lds_config: {{path_config_source: {{path: {}}}}}}}", lds.display());
-    Sources::new("bootstrap.yaml", &text, weir_xds::read_bootstrap(&text))
+    of_bootstrap(text)
 }
 
 /// Which file the routes in force are of.

@@ -23,8 +23,36 @@ impl<'a> Lines<'a> {
     /// The line, from 1, of a path such as `static_resources.clusters[0].name`; of the nearest part above it if the
     /// text has no such part. None if the text is no YAML.
     pub fn line(&self, path: &str) -> Option<u32> {
-        let tape = self.tape.get_or_init(|| Tape::read(self.text).ok()).as_ref()?;
-        Some(line_of(tape, path))
+        Some(line_of(self.tape()?, path))
+    }
+
+    /// Where the part that `path` names lies in `over`, and its line there, if it came from that: `over` was merged into this
+    /// text, its lists were added behind those of this text, and what else it says replaced what was there.
+    pub fn merged(&self, over: &Lines<'_>, path: &str) -> Option<(String, u32)> {
+        let (under, over) = (self.tape()?, over.tape()?);
+        let (mut here, mut there, mut line) = (Some(0), 0, 1);
+        let (mut shown, mut rest) = (String::new(), path);
+        while let Some((mut step, after)) = next_step(rest) {
+            let mut text = rest.strip_suffix(after)?.to_owned();
+            if let (Step::Index(index), Some(View::List)) = (&step, here.map(|at| under.view(at))) {
+                // Elements are not merged: this one is the one text's or the other's.
+                let behind = index.checked_sub(under.items(here?).count())?;
+                (here, text, step) = (None, format!("[{behind}]"), Step::Index(behind));
+            }
+            match step_into(over, there, &step) {
+                Some(next) => (there, line) = next,
+                // What is missing is missing where the part above it came from.
+                None => return here.is_none().then(|| (format!("{shown}{text}{after}"), line)),
+            }
+            here = here.and_then(|at| Some(step_into(under, at, &step)?.0));
+            shown.push_str(&text);
+            rest = after;
+        }
+        (!shown.is_empty()).then_some((shown, line))
+    }
+
+    fn tape(&self) -> Option<&Tape<'a>> {
+        self.tape.get_or_init(|| Tape::read(self.text).ok()).as_ref()
     }
 }
 
@@ -88,6 +116,29 @@ fn step_into(tape: &Tape<'_>, at: usize, step: &Step) -> Option<(usize, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_a_text_that_was_merged() {
+        let under = Lines::new("a: {x: 1, l: [{p: 1}, {p: 2}]}\nm: {k: 1}\n");
+        let over = Lines::new("a:\n  x: 2\n  l:\n  - p: 3\n  - q: 4\nn:\n- 1\n");
+        let merged = |path: &str| under.merged(&over, path);
+        for (path, there) in [
+            ("a.x", Some(("a.x", 2))),
+            ("a.l[2].p", Some(("a.l[0].p", 4))),
+            ("a.l[3].absent[1].x", Some(("a.l[1].absent[1].x", 5))),
+            ("n[0]", Some(("n[0]", 7))),
+            ("n.absent", Some(("n.absent", 6))),
+            ("absent", None),
+            ("a.l[1].p", None),
+            ("a.l[0]", None),
+            ("a.y", None),
+            ("m.k", None),
+            ("", None),
+        ] {
+            assert_eq!(merged(path), there.map(|(path, line)| (path.to_owned(), line)), "{path}");
+        }
+        assert_eq!(Lines::new("a: [").merged(&over, "a.x"), None);
+    }
 
     #[test]
     fn lines_of_paths() {
