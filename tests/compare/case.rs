@@ -1,5 +1,7 @@
 //! One question to both gateways.
 
+use weir_tests::TlsClient;
+
 /// What a client does, where to, and what may differ.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -9,6 +11,10 @@ pub(crate) struct Case {
     pub(crate) answers: usize,
     pub(crate) probe: bool,
     pub(crate) allowed: Allowed,
+    /// Of raw frames: the access log is compared, too.
+    pub(crate) logged: bool,
+    /// The client speaks TLS.
+    pub(crate) tls: Option<TlsClient>,
 }
 
 /// One thing that a client does.
@@ -50,6 +56,8 @@ pub(crate) fn case(name: &'static str, bytes: impl AsRef<[u8]>) -> Case {
         answers: 1,
         probe: true,
         allowed: Allowed::Nothing,
+        logged: false,
+        tls: None,
     }
 }
 
@@ -87,6 +95,16 @@ impl Case {
     /// To another listener.
     pub(crate) fn to(self, listener: &'static str) -> Self {
         Self { listener, ..self }
+    }
+
+    /// Over TLS, by a handshake of its own.
+    pub(crate) fn over(self, tls: &TlsClient) -> Self {
+        Self { tls: Some(tls.clone().without_resumption()), ..self }
+    }
+
+    /// The access log is compared, too.
+    pub(crate) fn logged(self) -> Self {
+        Self { logged: true, ..self }
     }
 
     /// Then does this.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 use weir_tests::{
-    Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, h2_exchange, refused_address, request,
+    Client, Gateway, H2Client, Kind, Launch, Upstream, envoy_binary, h2_exchange_on, refused_address, request,
 };
 
 /// How long an answer may take; longer than any time-out that a case configures.
@@ -216,13 +216,18 @@ impl Side {
             return self.ask_h2(address, request(method, path, headers), body).await;
         }
         if let Some(Input::H2Frames(frames)) = case.inputs.first() {
-            let answer = h2_exchange(address, frames, Duration::from_secs(1)).await.unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let local = if case.logged { stream.local_addr().unwrap() } else { ([0, 0, 0, 0], 0).into() };
+            let answer = h2_exchange_on(stream, frames, Duration::from_secs(1)).await.unwrap();
             self.wait(|side| side.upstreams.iter().all(|(_, up)| up.busy() == 0)).await;
-            // How a malformed request is refused is the codec's affair, and so is whether it is logged.
+            // How a malformed request is refused is the codec's affair, and so is whether it is logged, mostly.
             let answers = vec![if answer.is_refused() { "refused".into() } else { format!("{answer:?}") }];
-            return (Outcome { answers, upstream: self.seen(), ..Outcome::default() }, ([0, 0, 0, 0], 0).into());
+            return (Outcome { answers, upstream: self.seen(), ..Outcome::default() }, local);
         }
-        let mut client = Client::connect(address).await;
+        let mut client = match &case.tls {
+            Some(tls) => Client::tls(address, tls, "test.example").await.unwrap(),
+            None => Client::connect(address).await,
+        };
         let local = client.local;
         let mut heads = head_requests(case).into_iter();
         let mut answers = Vec::new();

@@ -52,6 +52,15 @@ impl Setup {
         Self { reasons: true, ..self }
     }
 
+    /// The listener that was added last speaks TLS, as this `DownstreamTlsContext` says.
+    pub(crate) fn tls(mut self, context: Value) -> Self {
+        let config = typed("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", context);
+        let listeners = self.bootstrap.0["static_resources"]["listeners"].as_array_mut().unwrap();
+        listeners.last_mut().unwrap()["filter_chains"][0]["transport_socket"] =
+            json!({"name": "envoy.transport_sockets.tls", "typed_config": config});
+        self
+    }
+
     /// Merges fields into the top level.
     pub(crate) fn set(mut self, fields: Value) -> Self {
         self.bootstrap = self.bootstrap.set(fields);

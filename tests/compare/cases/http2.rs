@@ -46,7 +46,7 @@ fn post(name: &'static str, more: &[(&str, &str)], data: &str, trailers: Option<
 #[tokio::test]
 async fn header_fields() {
     let cases = vec![
-        with("a plain request", &[("x-a", "1")]),
+        with("a plain request", &[("x-a", "1")]).logged(),
         with("a name in capitals", &[("X-A", "1")]),
         with("a name with a space", &[("x a", "1")]),
         with("a name with a colon", &[("x:a", "1")]),
@@ -131,7 +131,7 @@ async fn bodies() {
     let setup = Setup::main(Hcm::new())
         .listener("trailers", Hcm::new().set(json!({"http_protocol_options": {"enable_trailers": true}})));
     let cases = vec![
-        post("a body", &[], "hello", None),
+        post("a body", &[], "hello", None).logged(),
         post("a length", &[("content-length", "5")], "hello", None),
         post("a length that is too short", &[("content-length", "3")], "hello", None),
         post("a length that is too long", &[("content-length", "9")], "hello", None),

@@ -52,7 +52,11 @@ pub struct H2Answer {
 
 /// Sends the preface and these frames on a connection of their own, and waits until stream 1 is over.
 pub async fn h2_exchange(to: SocketAddr, frames: &[u8], patience: Duration) -> io::Result<H2Answer> {
-    let mut stream = TcpStream::connect(to).await?;
+    h2_exchange_on(TcpStream::connect(to).await?, frames, patience).await
+}
+
+/// As [`h2_exchange`], on this connection.
+pub async fn h2_exchange_on(mut stream: TcpStream, frames: &[u8], patience: Duration) -> io::Result<H2Answer> {
     stream.set_nodelay(true)?;
     stream.write_all(&[H2_PREFACE, frames].concat()).await?;
     let (mut answer, mut buffer) = (H2Answer::default(), Vec::new());

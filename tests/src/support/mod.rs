@@ -20,7 +20,7 @@ pub use config::{Bootstrap, Hcm, cluster, merge, socket_address, typed};
 pub use eventually::{eventually, eventually_some};
 pub use gateway::{Exit, Gateway, Kind, Launch};
 pub use h2_client::{H2Client, receive, request};
-pub use h2_frames::{H2_PREFACE, H2Answer, h2_block, h2_exchange, h2_frame};
+pub use h2_frames::{H2_PREFACE, H2Answer, h2_block, h2_exchange, h2_exchange_on, h2_frame};
 pub use reply::{Reply, Step};
 pub use response::{Head, Response};
 pub use tls::{TlsClient, tls_acceptor};

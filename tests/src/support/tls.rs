@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// How a client does TLS.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TlsClient {
     config: ClientConfig,
 }
@@ -48,9 +48,14 @@ impl TlsClient {
     pub fn for_full_handshakes(group: NamedGroup) -> Self {
         let versions = &[&rustls::version::TLS13];
         let nobody = Authority::new("nobody");
-        let mut client = Self::with_provider(provider_with(&[group]), &nobody, None, versions).trusting_all();
-        client.config.resumption = rustls::client::Resumption::disabled();
-        client
+        Self::with_provider(provider_with(&[group]), &nobody, None, versions).trusting_all().without_resumption()
+    }
+
+    /// Never resumes.
+    #[must_use]
+    pub fn without_resumption(mut self) -> Self {
+        self.config.resumption = rustls::client::Resumption::disabled();
+        self
     }
 
     /// Takes any certificate of the server.
