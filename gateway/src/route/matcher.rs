@@ -244,10 +244,10 @@ pub struct TlsMatcher {
 
 impl TlsMatcher {
     fn matches(self, tls: Option<&TlsInfo>) -> bool {
-        // A certificate is asked for only to verify it, and a handshake with one that fails is refused: a certificate
-        // that is there was validated.
         let presented = tls.is_some_and(|tls| tls.peer.is_some());
-        [self.presented, self.validated].into_iter().flatten().all(|wanted| wanted == presented)
+        let validated = presented && tls.is_some_and(|tls| tls.validated);
+        self.presented.is_none_or(|wanted| wanted == presented)
+            && self.validated.is_none_or(|wanted| wanted == validated)
     }
 }
 
@@ -355,11 +355,15 @@ pub(super) mod tests {
             signature: "",
             alpn: "".into(),
             peer: Some(Arc::default()),
+            validated: false,
             local: None,
         };
-        let shown = TlsMatcher { presented: Some(true), validated: None };
-        let none = TlsMatcher { presented: Some(false), validated: Some(false) };
-        assert!(shown.matches(Some(&tls)) && !shown.matches(None));
-        assert!(none.matches(None) && !none.matches(Some(&tls)));
+        let good = TlsInfo { validated: true, ..tls.clone() };
+        let matches = |presented, validated, tls| TlsMatcher { presented, validated }.matches(tls);
+        for (tls, presented, validated) in [(None, false, false), (Some(&tls), true, false), (Some(&good), true, true)]
+        {
+            assert!(matches(Some(presented), Some(validated), tls) && matches(None, None, tls));
+            assert!(!matches(Some(!presented), None, tls) && !matches(None, Some(!validated), tls));
+        }
     }
 }

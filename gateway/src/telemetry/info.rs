@@ -46,6 +46,8 @@ pub struct TlsInfo {
     pub alpn: Arc<str>,
     /// The certificate that the peer showed; `None` if it showed none.
     pub peer: Option<Arc<CertificateInfo>>,
+    /// That certificate was held against something and found good. Where untrusted ones are let in, it may not be.
+    pub validated: bool,
     /// The certificate that was shown to the peer.
     pub local: Option<Arc<CertificateInfo>>,
 }

@@ -11,7 +11,6 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ServerConfig, SignatureScheme};
-use rustls_pki_types::UnixTime;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
@@ -150,13 +149,12 @@ impl DownstreamTls {
         let (stream, signature) = observed(accept).await;
         let stream = stream?;
         let session = stream.get_ref().1;
-        if let (Some(HandshakeKind::Resumed), Some([leaf, chain @ ..]), Some(verifier)) =
-            (session.handshake_kind(), session.peer_certificates(), &built.verifier)
-        {
-            // The ticket says that it was good then; it may have expired or been revoked since.
-            verifier.verify_client_cert(leaf, chain, UnixTime::now()).map_err(TlsError::Resumption)?;
-        }
-        let info = describe(session, &self.params.alpn, certificate.as_deref(), signature);
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let validated = match (session.peer_certificates(), &built.verifier) {
+            (Some(chain), Some(verifier)) => verifier.validates(chain, resumed).map_err(TlsError::Resumption)?,
+            _ => false,
+        };
+        let info = describe(session, &self.params.alpn, certificate.as_deref(), signature, validated);
         Ok((Io::Tls(Box::new(TlsStream::Server(stream))), info))
     }
 

@@ -60,12 +60,14 @@ fn wrong_kind(slot: &SecretSlot, secret: &Secret, wanted: &'static str) -> TlsEr
     SecretError::WrongKind { name: slot.name().to_owned(), is: secret.kind(), wanted }.into()
 }
 
-/// What a finished handshake settled. `alpn` has the protocols of the configuration, so that their names are shared.
+/// What a finished handshake settled. `alpn` has the protocols of the configuration, so that their names are shared;
+/// `validated` says that the peer's certificate was found good.
 pub(super) fn describe(
     session: &CommonState,
     alpn: &[Arc<str>],
     local: Option<&Certificate>,
     signature: &'static str,
+    validated: bool,
 ) -> TlsInfo {
     let protocol = session.alpn_protocol().unwrap_or_default();
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
@@ -77,6 +79,7 @@ pub(super) fn describe(
         alpn: alpn.iter().find(|name| name.as_bytes() == protocol).cloned().unwrap_or_default(),
         // A certificate that rustls accepted but that cannot be read tells nothing, as if there was none.
         peer: leaf.and_then(|der| certificate::describe(der).ok()).map(Arc::new),
+        validated,
         local: local.map(Certificate::info),
     }
 }

@@ -94,7 +94,8 @@ impl UpstreamTls {
         };
         let (stream, signature) = observed(TlsConnector::from(config).connect(name, tcp)).await;
         let stream = stream?;
-        let info = describe(stream.get_ref().1, &self.params.alpn, built.certificate.as_deref(), signature);
+        let (session, ours) = (stream.get_ref().1, built.certificate.as_deref());
+        let info = describe(session, &self.params.alpn, ours, signature, built.verifier.validates());
         Ok((Io::Tls(Box::new(TlsStream::Client(stream))), info))
     }
 

@@ -106,9 +106,14 @@ impl Validation {
         }
     }
 
-    /// Whether there is anything to hold a certificate against.
+    /// Whether there is anything that proves who a peer is.
     pub fn verifies(&self) -> bool {
         self.trusted_ca.is_some() || !self.spki.is_empty() || !self.hashes.is_empty()
+    }
+
+    /// Whether there is anything to hold a certificate against.
+    pub(super) fn holds_against_something(&self) -> bool {
+        self.verifies() || !self.names.is_empty()
     }
 
     /// Whether its parts fit together.
@@ -162,7 +167,8 @@ impl Validation {
         builder.build().map(Some).map_err(|e| e.to_string())
     }
 
-    /// Judges a peer. `chain` verifies its chain at a time; `expected` is a name that it must have.
+    /// Judges a peer, also where untrusted ones are let in. `chain` verifies its chain at a time; `expected` is a name
+    /// that it must have.
     pub(super) fn judge(
         &self,
         leaf: &CertificateDer<'_>,
@@ -170,9 +176,6 @@ impl Validation {
         expected: Option<&ServerName<'_>>,
         chain: impl Fn(UnixTime) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if self.accept_untrusted {
-            return Ok(());
-        }
         if let Some(ca) = &self.trusted_ca {
             match self.chain_at(now, chain) {
                 Ok(()) => {}
@@ -282,7 +285,8 @@ impl NameMatcher {
 }
 
 impl TextMatcher {
-    fn matches(&self, text: &str) -> bool {
+    /// Whether a name is what it asks for.
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let (text, wanted) = (text.as_bytes(), self);
         match wanted {
             Self::Exact(w, case) => case.equal(text, w.as_bytes()),

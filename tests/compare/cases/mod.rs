@@ -1,6 +1,7 @@
 //! The questions, one file per subject.
 
 mod actions;
+mod client_certs;
 mod clusters;
 mod connection;
 mod counters;

@@ -31,6 +31,7 @@ fn connection(tls: bool) -> Rc<ConnectionInfo> {
             signature: "",
             alpn: "h2".into(),
             peer: Some(Arc::new(certificate)),
+            validated: true,
             local: None,
         }),
         requested_server_name: tls.then(|| "example.com".into()),

@@ -31,6 +31,7 @@ async fn sessions_are_resumed_on_equal_contexts_only() {
         assert_eq!(kind(&required, &config).await, HandshakeKind::Full, "required certificate");
         let (info, stream, _) = handshake(&required, &config, "a.test").await.unwrap();
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert!(info.validated);
         assert_eq!(info.peer.unwrap().dns_sans, ["client.test"], "the session remembers the client");
 
         // The authority changed: what it vouched for is asked for again, and refused.
@@ -70,5 +71,42 @@ async fn resumption_can_be_off_or_use_given_keys() {
         assert_eq!(kind(&off, &config).await, HandshakeKind::Full);
         assert_eq!(kind(&given(), &config).await, HandshakeKind::Full);
         assert_eq!(kind(&given(), &config).await, HandshakeKind::Resumed, "on another process with the same keys");
+    }
+}
+
+#[tokio::test]
+async fn untrusted_certificates_are_let_in_and_known_as_such_also_when_resumed() {
+    let (ca, other) = (Authority::new("ca"), Authority::new("other"));
+    let server_leaf = ca.leaf(&["a.test"]);
+    let expired = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let named = NameMatcher { kind: NameKind::Dns, matcher: TextMatcher::Exact("other.test".into(), Case::Sensitive) };
+    let trusting = |rules| ca.validation(Validation { accept_untrusted: true, ..rules });
+    let nothing = slot(SecretSource::Validation(Box::new(ValidationSource {
+        rules: Validation { accept_untrusted: true, ..Validation::default() },
+        ..Default::default()
+    })));
+    let only_named = trusting(Validation { names: vec![named], ..Validation::default() });
+    let good = ca.leaf(&["client.test"]);
+    for versions in [TLS12, TLS13] {
+        for (client, validation, validated) in [
+            (Some(&good), trusting(Validation::default()), true),
+            (Some(&other.leaf(&["client.test"])), trusting(Validation::default()), false),
+            (
+                Some(&ca.leaf_with(&["c.test"], &PKCS_ECDSA_P256_SHA256, expired)),
+                trusting(Validation::default()),
+                false,
+            ),
+            (Some(&good), Arc::clone(&only_named), false),
+            (Some(&good), Arc::clone(&nothing), false),
+            (None, trusting(Validation::default()), false),
+        ] {
+            let server = server(DownstreamParams { validation: vec![validation], ..params(&[&server_leaf]) });
+            let config = Client { versions, ..ANY }.config(client);
+            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let (info, stream, _) = handshake(&server, &config, "a.test").await.unwrap();
+                assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+                assert_eq!((info.peer.is_some(), info.validated), (client.is_some(), validated), "{kind:?}");
+            }
+        }
     }
 }
