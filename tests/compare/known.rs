@@ -19,6 +19,12 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         "status = 400, answer, log code = 400, log",
         "answered and logged as over HTTP/1, so that both sides learn why; Envoy resets the stream and logs no head",
     ),
+    (
+        "client_certs::what_the_upstream_is_told",
+        "line ends in a name~",
+        "status = 200, answer, body, header content-length, header content-type, upstream, log code = 200, log",
+        "a name with a control character is none, so that nobody is told of it and no matcher takes it; Envoy answers 503",
+    ),
     ("actions::redirects", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("connection::own_answers", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("local_replies::own_answers_as_configured", "HEAD~", "header transfer-encoding", HEAD_CHUNKED),

@@ -6,6 +6,7 @@ mod admin;
 mod admin_limits;
 mod busy;
 mod check;
+mod client_certs;
 mod clusters;
 mod compiling;
 mod connection_limit;

@@ -183,7 +183,8 @@ fn client_cert(manager: &ConnectionManager, head: &mut RequestHead, info: &Strea
         let _ = write!(element, ";Cert=\"{}\"", percent_encoded(&peer.pem));
     }
     if rules.subject {
-        let _ = write!(element, ";Subject=\"{}\"", peer.subject.replace('\\', "\\\\").replace('"', "\\\""));
+        // In RFC 2253's form a quote has its backslash already.
+        let _ = write!(element, ";Subject=\"{}\"", peer.subject);
     }
     if rules.uri {
         if peer.uri_sans.is_empty() {

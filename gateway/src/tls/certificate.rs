@@ -52,14 +52,17 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, MalformedCertificate> {
 }
 
 /// The alternative names of a certificate; empty where it has none or where they are malformed.
+///
+/// A name with a control character is none: no URI, host or address has one, and header fields, logs and matchers take
+/// what stands here as it is. A line end would end their line, a NUL the name itself to who reads it after them.
 pub fn alt_names(certificate: &X509Certificate<'_>) -> AltNames {
     let mut names = AltNames::default();
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return names };
     for name in &extension.value.general_names {
         match name {
-            GeneralName::DNSName(name) => names.dns.push((*name).to_owned()),
-            GeneralName::URI(uri) => names.uri.push((*uri).to_owned()),
-            GeneralName::RFC822Name(address) => names.email.push((*address).to_owned()),
+            GeneralName::DNSName(name) if is_printable(name) => names.dns.push((*name).to_owned()),
+            GeneralName::URI(uri) if is_printable(uri) => names.uri.push((*uri).to_owned()),
+            GeneralName::RFC822Name(address) if is_printable(address) => names.email.push((*address).to_owned()),
             GeneralName::IPAddress(bytes) => {
                 if let Ok(v4) = <[u8; 4]>::try_from(*bytes) {
                     names.ip.push(IpAddr::from(v4));
@@ -73,9 +76,14 @@ pub fn alt_names(certificate: &X509Certificate<'_>) -> AltNames {
     names
 }
 
-/// The last common name of the subject.
+/// The last common name of the subject, unless it has control characters.
 pub fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
-    certificate.subject().iter_common_name().last().and_then(|name| name.as_str().ok()).map(str::to_owned)
+    let name = certificate.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
+    name.filter(|name| is_printable(name)).map(str::to_owned)
+}
+
+fn is_printable(name: &str) -> bool {
+    !name.contains(char::is_control)
 }
 
 /// Base64 (RFC 4648 section 4) of SHA-256 over the public key, the form of `verify_certificate_spki`.
@@ -246,6 +254,29 @@ mod tests {
         assert_eq!(info.sha256.len(), 64);
         assert!(info.not_before < info.not_after);
         assert_eq!(info.pem.replace("\r\n", "\n"), certificate.pem().replace("\r\n", "\n"));
+    }
+
+    #[test]
+    fn what_is_told_stays_on_its_line() {
+        let mut params = CertificateParams::default();
+        let names = ["spiffe://a\r\nx: 1", "spiffe://a\0", "spiffe://a\x7f", "spiffe://b", "spiffe://b\t"];
+        params.subject_alt_names.extend(names.map(|name| SanType::URI(name.try_into().unwrap())));
+        params.subject_alt_names.extend(["a\nb", "b"].map(|name| SanType::DnsName(name.try_into().unwrap())));
+        params.subject_alt_names.extend(["a\r", "b"].map(|name| SanType::Rfc822Name(name.try_into().unwrap())));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "a\r\nb\u{85}\u{2028}");
+        params.distinguished_name.push(DnType::CommonName, "a\nb");
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+
+        let parsed = parse(certificate.der()).unwrap();
+        let names = alt_names(&parsed);
+        assert_eq!(
+            (names.uri, names.dns, names.email),
+            (vec!["spiffe://b".into()], vec!["b".into()], vec!["b".into()])
+        );
+        assert_eq!(common_name(&parsed), None);
+        let info = describe(certificate.der()).unwrap();
+        assert_eq!(info.subject, r"CN=a\0Ab,O=a\0D\0Ab\C2\85\E2\80\A8");
     }
 
     #[test]

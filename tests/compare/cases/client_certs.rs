@@ -1,6 +1,6 @@
 //! Certificates of clients: what is told of them, and what routes make of them.
 
-use crate::case::get;
+use crate::case::{Case, get};
 use crate::run::compare;
 use crate::setup::Setup;
 use serde_json::{Value, json};
@@ -24,6 +24,39 @@ fn context(root: &Authority, validation: Value) -> Value {
 
 fn trusting(root: &Authority) -> Value {
     json!({"trusted_ca": {"inline_string": root.pem}})
+}
+
+#[tokio::test]
+async fn what_the_upstream_is_told() {
+    const MODES: [&str; 5] = ["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD", "FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"];
+    let root = Authority::new("root");
+    let details = json!({"subject": true, "cert": true, "chain": false, "dns": true, "uri": true});
+    let setup = MODES.iter().fold(Setup::new(), |setup, mode| {
+        let fields = json!({"forward_client_cert_details": mode, "set_current_client_cert_details": details});
+        setup.listener(mode, Hcm::new().set(fields)).tls(context(&root, trusting(&root)))
+    });
+    let clients = [
+        (
+            "names of both kinds",
+            client(&root, &["spiffe://cluster.local/ns/a", "a.example", "spiffe://b", "b.example"]),
+        ),
+        ("no URI", client(&root, &["a.example"])),
+        ("no DNS name", client(&root, &["spiffe://a"])),
+        ("quotes in the subject", client(&root, &[r#"a "quoted", \escaped; name="#])),
+        ("delimiters in a URI", client(&root, &["spiffe://a,By=b;Hash=c", r#"spiffe://a"b"#])),
+        ("line ends in a name", client(&root, &["a\r\nx-smuggled: 1", "spiffe://a"])),
+        ("no certificate", anonymous(&root)),
+    ];
+    let told = "x-forwarded-client-cert: By=spiffe://x;Hash=1;Subject=\"CN=x\"\r\n";
+    let cases: Vec<Case> = MODES
+        .iter()
+        .flat_map(|mode| clients.iter().map(move |(name, tls)| (mode, name, tls)))
+        .flat_map(|(mode, name, tls)| {
+            let case = |headers: &str| get(name, "/", headers).to(mode).over(tls);
+            [case(""), case(told)]
+        })
+        .collect();
+    compare(setup, cases).await;
 }
 
 #[tokio::test]
