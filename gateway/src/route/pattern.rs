@@ -73,6 +73,11 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
+    /// The compiled form, for matchers that are not of routes.
+    pub fn into_regex(self) -> Regex {
+        self.regex
+    }
+
     /// As configured.
     pub fn source(&self) -> &str {
         &self.source

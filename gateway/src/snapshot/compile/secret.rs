@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regex::bytes::RegexBuilder;
 use weir_xds::pb;
 use weir_xds::pb::core::data_source::Specifier;
 use weir_xds::pb::matcher::string_matcher::MatchPattern;
@@ -11,6 +10,7 @@ use weir_xds::pb::tls::certificate_validation_context::TrustChainVerification;
 use weir_xds::pb::tls::secret::Type;
 use weir_xds::pb::tls::subject_alt_name_matcher::SanType;
 
+use crate::route::Pattern;
 use crate::snapshot::Problems;
 use crate::tls::secret::{CertificateSource, DataSource, Loaded, SecretError, SecretSource, ValidationSource};
 use crate::tls::validation::{Case, NameKind, NameMatcher, TextMatcher, Validation};
@@ -199,10 +199,8 @@ fn text_matcher(proto: Option<&pb::matcher::StringMatcher>) -> Result<TextMatche
         Some(MatchPattern::Suffix(text)) if !text.is_empty() => Ok(TextMatcher::Suffix(text.clone(), case)),
         Some(MatchPattern::Contains(text)) if !text.is_empty() => Ok(TextMatcher::Contains(text.clone(), case)),
         Some(MatchPattern::SafeRegex(regex)) => {
-            // A full match of bytes with ASCII classes, as RE2 does it.
-            let anchored = format!(r"\A(?:{})\z", regex.regex);
-            let built = RegexBuilder::new(&anchored).unicode(false).size_limit(1 << 20).build();
-            built.map(TextMatcher::Regex).map_err(|e| format!("bad regular expression: {e}"))
+            let pattern = Pattern::parse(&regex.regex).map_err(|error| error.to_string())?;
+            Ok(TextMatcher::Regex(pattern.into_regex()))
         }
         Some(MatchPattern::Custom(_)) => Err("custom matchers are not supported".to_owned()),
         _ => Err("must be exact, or a prefix, suffix, contains or safe_regex that is not empty".to_owned()),

@@ -78,3 +78,33 @@ fn all_problems_of_a_validation_context_are_told() {
     })));
     assert_eq!(found.len(), 4, "{found:?}");
 }
+
+#[test]
+fn names_are_matched_by_re2() {
+    let matched = |regex: &str, name: &str| {
+        let regex = pb::matcher::RegexMatcher { regex: regex.to_owned(), ..Default::default() };
+        let matcher =
+            pb::matcher::StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..Default::default() };
+        text_matcher(Some(&matcher)).map(|matcher| matcher.matches(name))
+    };
+    for (pattern, name, want) in [
+        ("spiffe://a/.*", "spiffe://a/b", true),
+        ("a", "ab", false),
+        ("a|b", "ab", false),
+        // What the regex crate reads in another way, or not at all.
+        ("[a[b]", "[", true),
+        ("[a&&b]", "&", true),
+        (r"\Qa.b\E", "a.b", true),
+        (r"\Qa.b\E", "axb", false),
+        ("x{", "x{", true),
+        (r"\<", "<", true),
+    ] {
+        assert_eq!(matched(pattern, name), Ok(want), "{pattern} {name}");
+    }
+    for pattern in ["a(", "a**", r"(?x)a b", "a{1001}"] {
+        let error = matched(pattern, "a").unwrap_err();
+        assert!(error.starts_with(&format!("invalid regex '{pattern}': ")), "{error}");
+    }
+    // A pattern that ends its own group is no way out of the anchors.
+    assert!(matched("a)|(?:b", "xb").is_err());
+}
