@@ -24,7 +24,7 @@ use crate::telemetry::metrics::names::{
 };
 use crate::telemetry::metrics::{Chunk, Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
-use crate::tls::client_hello::{ClientHello, Inspection, MAX_CLIENT_HELLO, inspect};
+use crate::tls::client_hello::{ClientHello, Inspection, Inspector};
 use crate::tls::{Io, TlsError, Unverified};
 use crate::upstream::Wire;
 
@@ -219,11 +219,11 @@ async fn listen_first(
     let inspector = listener.inspector_scope.chunk(worker.index);
     metrics.up(metric::DOWNSTREAM_PRE_CX_ACTIVE);
     let inspecting = async {
+        let mut hello = Inspector::default();
         loop {
-            match inspect(peeked) {
+            match hello.inspect(peeked) {
                 Inspection::Tls(hello) => return Ok(Some(hello)),
                 Inspection::NotTls(_) => return Ok(None),
-                Inspection::Incomplete if peeked.len() >= MAX_CLIENT_HELLO => return Ok(None),
                 Inspection::Incomplete => {}
             }
             peeked.reserve(HELLO_READ);

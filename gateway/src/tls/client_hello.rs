@@ -6,14 +6,17 @@
 
 use std::sync::Arc;
 
-/// Longest ClientHello that is waited for, in bytes; a longer one counts as malformed, as in Envoy.
+/// Longest ClientHello that is waited for, in bytes with the heads of its records; a longer one counts as malformed, as
+/// in Envoy.
 pub const MAX_CLIENT_HELLO: usize = 64 * 1024;
 
 /// RFC 8446 section 5.1: 2^14, and the 256 that older versions allow on top.
 const MAX_RECORD: usize = (1 << 14) + 256;
 const RECORD_HEADER: usize = 5;
+const HANDSHAKE_HEADER: usize = 4;
 const CONTENT_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const TOO_LONG: &str = "the ClientHello is too long";
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
 
@@ -45,53 +48,57 @@ impl ClientHello {
     }
 }
 
-/// Reads what has arrived so far, from the first byte on. Never consumes anything.
-pub fn inspect(bytes: &[u8]) -> Inspection {
-    match message(bytes) {
-        Ok(Some(Message::InOneRecord(message))) => parse(message),
-        Ok(Some(Message::Fragmented(message))) => parse(&message),
-        Ok(None) => Inspection::Incomplete,
-        Err(reason) => Inspection::NotTls(reason),
-    }
+/// Reads a ClientHello as it arrives. Never consumes anything.
+///
+/// Each record is taken up once: a client may make 65,000 of one message, and send each by itself.
+#[derive(Debug, Default)]
+pub struct Inspector {
+    /// How far the bytes are taken up, by whole records.
+    taken: usize,
+    /// What was in them, if the message was not whole in the first.
+    message: Vec<u8>,
 }
 
-enum Message<'a> {
-    InOneRecord(&'a [u8]),
-    Fragmented(Vec<u8>),
-}
-
-/// The body of the first handshake message, which may spread over several records.
-fn message(bytes: &[u8]) -> Result<Option<Message<'_>>, &'static str> {
-    let Some(first) = record(bytes)? else { return Ok(None) };
-    let Some((header, body)) = first.split_at_checked(4) else {
-        return fragmented(bytes);
-    };
-    let length = handshake_length(header)?;
-    match body.get(..length) {
-        Some(body) => Ok(Some(Message::InOneRecord(body))),
-        None => fragmented(bytes),
-    }
-}
-
-fn fragmented(mut bytes: &[u8]) -> Result<Option<Message<'_>>, &'static str> {
-    let mut message = Vec::new();
-    while let Some(fragment) = record(bytes)? {
-        message.extend_from_slice(fragment);
-        if let Some((header, body)) = message.split_at_checked(4) {
-            let length = handshake_length(header)?;
-            if body.len() >= length {
-                message.truncate(4 + length);
-                message.drain(..4);
-                return Ok(Some(Message::Fragmented(message)));
-            }
+impl Inspector {
+    /// Looks at what has arrived so far, from the first byte on: what it was shown before, and more.
+    pub fn inspect(&mut self, bytes: &[u8]) -> Inspection {
+        match self.body(bytes) {
+            Ok(Some(body)) => parse(body),
+            Ok(None) => Inspection::Incomplete,
+            Err(reason) => Inspection::NotTls(reason),
         }
-        // The record was there, so its header and content are.
-        bytes = bytes.get(RECORD_HEADER + fragment.len()..).unwrap_or_default();
     }
-    if bytes.len() > MAX_RECORD || message.len() > MAX_CLIENT_HELLO {
-        return Err("the ClientHello is too long");
+
+    /// The body of the first handshake message, which may spread over several records.
+    fn body<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, &'static str> {
+        let length = loop {
+            let Some(fragment) = record(bytes.get(self.taken..).unwrap_or_default())? else {
+                // As in Envoy what counts is what was sent for it.
+                return if bytes.len() >= MAX_CLIENT_HELLO { Err(TOO_LONG) } else { Ok(None) };
+            };
+            if self.taken == 0
+                && let Some((header, body)) = fragment.split_at_checked(HANDSHAKE_HEADER)
+                && let Some(body) = body.get(..handshake_length(header)?)
+            {
+                return Ok(Some(body));
+            }
+            self.taken += RECORD_HEADER + fragment.len();
+            self.message.extend_from_slice(fragment);
+            if let Some((header, body)) = self.message.split_at_checked(HANDSHAKE_HEADER) {
+                let length = handshake_length(header)?;
+                if body.len() >= length {
+                    break length;
+                }
+            }
+        };
+        Ok(self.message.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + length))
     }
-    Ok(None)
+}
+
+/// Looks at these bytes only.
+#[cfg(test)]
+pub(super) fn inspect(bytes: &[u8]) -> Inspection {
+    Inspector::default().inspect(bytes)
 }
 
 /// The content of the record that `bytes` starts with; `None` if it is not complete.
@@ -116,7 +123,7 @@ fn handshake_length(header: &[u8]) -> Result<usize, &'static str> {
         return Err("the first message is no ClientHello");
     }
     let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-    if length > MAX_CLIENT_HELLO { Err("the ClientHello is too long") } else { Ok(length) }
+    if length > MAX_CLIENT_HELLO { Err(TOO_LONG) } else { Ok(length) }
 }
 
 fn parse(body: &[u8]) -> Inspection {
@@ -274,6 +281,30 @@ mod tests {
                 assert_eq!(inspect(&split[..end]), Inspection::Incomplete, "{end} bytes in records of {size}");
             }
         }
+    }
+
+    #[test]
+    fn each_record_is_taken_up_once() {
+        let whole = in_records_of(1, &hello("example.com", &["h2"]));
+        let mut inspector = Inspector::default();
+        for end in 0..whole.len() {
+            assert_eq!(inspector.inspect(&whole[..end]), Inspection::Incomplete);
+            let records = end / (RECORD_HEADER + 1);
+            assert_eq!((inspector.taken, inspector.message.len()), (records * (RECORD_HEADER + 1), records));
+        }
+        let Inspection::Tls(hello) = inspector.inspect(&whole) else { panic!("not read") };
+        assert_eq!(hello.server_name.as_deref(), Some("example.com"));
+    }
+
+    #[test]
+    fn what_is_sent_for_a_hello_is_bounded() {
+        // The beginning of a message of 65,000 bytes, which alone would be let in.
+        let endless: Vec<u8> =
+            [1, 0, 0xfd, 0xe8].into_iter().chain([0; 20_000]).flat_map(|byte| [22, 3, 1, 0, 1, byte]).collect();
+        let mut inspector = Inspector::default();
+        let last = (0..endless.len()).find(|end| inspector.inspect(&endless[..*end]) != Inspection::Incomplete);
+        assert_eq!(last, Some(MAX_CLIENT_HELLO));
+        assert_eq!(inspector.inspect(&endless[..MAX_CLIENT_HELLO]), Inspection::NotTls(TOO_LONG));
     }
 
     #[test]

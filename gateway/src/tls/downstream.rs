@@ -10,14 +10,14 @@ use bytes::BytesMut;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{HandshakeKind, ServerConfig, SignatureScheme};
+use rustls::{HandshakeKind, InvalidMessage, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::client_hello::{Inspection, inspect};
+use super::client_hello::{Inspection, Inspector, MAX_CLIENT_HELLO};
 use super::error::TlsError;
 use super::io::Io;
 use super::protocol::Protocol;
@@ -101,14 +101,19 @@ impl DownstreamTls {
     /// byte on; it may be empty. The caller limits the time.
     pub async fn accept(&self, mut tcp: TcpStream, mut peeked: BytesMut) -> Result<(Io, TlsInfo), TlsError> {
         let built = self.current()?;
+        let mut inspector = Inspector::default();
         let config = loop {
-            match inspect(&peeked) {
+            match inspector.inspect(&peeked) {
                 Inspection::Tls(hello) => {
                     if self.params.require_sni && hello.server_name.is_none() {
                         return Err(TlsError::NoServerName);
                     }
                     let offers = |name: &Arc<str>| hello.alpn().any(|offered| offered == name.as_bytes());
                     break if self.params.alpn.iter().any(offers) { &built.config } else { &built.without_alpn };
+                }
+                // rustls would put it together once more, and wait for the rest of it.
+                Inspection::NotTls(_) if peeked.len() >= MAX_CLIENT_HELLO => {
+                    return Err(TlsError::Rustls(InvalidMessage::HandshakePayloadTooLarge.into()));
                 }
                 // rustls says what is wrong with it, and tells the client.
                 Inspection::NotTls(_) => break &built.config,

@@ -421,6 +421,17 @@ async fn garbage_and_truncation_end_the_handshake() {
     let _ = client.read_to_end(&mut answer).await;
     assert_eq!(answer.first(), Some(&21), "the client is told by an alert");
 
+    // The beginning of a long message in records of a byte, whose end nobody waits for.
+    let (mut client, to_client) = connected().await;
+    let endless = [1, 0, 0xfd, 0xe8].into_iter().chain([0; 12_000]).flat_map(|byte| [22, 3, 1, 0, 1, byte]);
+    let sending = tokio::spawn(async move {
+        // It is cut off before it has sent all.
+        let _ = client.write_all(&endless.collect::<Vec<u8>>()).await;
+        client
+    });
+    assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(TlsError::Rustls(_))));
+    sending.await.unwrap();
+
     let hello = client_hello("a.test", &[]);
     for end in (0..=hello.len()).step_by(7) {
         let (mut client, to_client) = connected().await;
