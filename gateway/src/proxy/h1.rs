@@ -15,7 +15,7 @@ use super::error::Cause;
 use super::prepare::valid_authority;
 use super::request::{self, Incoming};
 use super::wait::{LAST_WRITE, Waited, close, count_end, head_due, is_over, linger, wait_for_bytes};
-use crate::http::h1::{Framing, HeadError, RequestOptions, RequestStart, parse_request, response_head};
+use crate::http::h1::{Arrival, Framing, RequestOptions, RequestStart, parse_request, response_head};
 use crate::http::{ResponseHead, Version};
 use crate::snapshot::connection_manager::ConnectionManager;
 use crate::telemetry::metrics::names::http;
@@ -148,9 +148,9 @@ async fn read_head(
         preserve_case: manager.http1.key_format.preserved(),
     };
     let mut clock = None;
-    let mut seen = 0;
+    let mut arrival = Arrival::default();
     loop {
-        if head_may_be_complete(&wire.input, seen)
+        if arrival.is_worth_parsing(&wire.input, manager.limits)
             && let Some(start) = parse_request(&wire.input, &options).map_err(Cause::Malformed)?
         {
             if start.head.version == Version::Http10 && !manager.http1.accept_http_10 {
@@ -159,10 +159,6 @@ async fn read_head(
             wire.input.advance(start.consumed);
             return Ok(Some(Box::new(start)));
         }
-        if wire.input.len() >= manager.limits.bytes {
-            return Err(Cause::Malformed(HeadError::TOO_LARGE));
-        }
-        seen = wire.input.len();
         // The first byte starts the clock: a head that comes in one piece never looks at it.
         let limits = &manager.timeouts;
         let (deadline, cause) = clock.get_or_insert_with(|| head_due(Instant::now(), limits));
@@ -177,16 +173,5 @@ async fn read_head(
             Ok(Ok(_)) => {}
             Err(()) => return Err(cause.clone()),
         }
-    }
-}
-
-/// Whether parsing is worth while: always at first (garbage is told early), then only when an empty line has come. A
-/// client that sends its head byte by byte must not have it parsed for each of them.
-fn head_may_be_complete(input: &[u8], seen: usize) -> bool {
-    if input.is_empty() {
-        return false;
-    }
-    seen == 0 || memchr::memmem::find(&input[seen.saturating_sub(3)..], b"\n\r\n").is_some() || {
-        memchr::memmem::find(&input[seen.saturating_sub(1)..], b"\n\n").is_some()
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Lease, Wire};
 use crate::http::h1::{
-    BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, LAST_CHUNK, ResponseOptions, chunk_head,
+    Arrival, BodyDecoder, BodyError, BodyEvent, CHUNK_END, Framing, HeadError, LAST_CHUNK, ResponseOptions, chunk_head,
     parse_response, request_head, trailers,
 };
 use crate::http::one_line::{Of, join_lines};
@@ -25,6 +25,7 @@ pub struct Exchange {
     /// Bytes of a response were seen: the endpoint has begun to answer.
     begun: bool,
     head_done: bool,
+    arrival: Arrival,
     /// The endpoint ended the body by closing the connection.
     closed: bool,
     read: ResponseOptions,
@@ -91,6 +92,7 @@ impl Exchange {
             keep_alive: false,
             begun: false,
             head_done: false,
+            arrival: Arrival::default(),
             closed: false,
             read,
         }
@@ -129,7 +131,9 @@ impl Exchange {
         loop {
             if !wire.input.is_empty() {
                 self.begun = true;
-                if let Some(start) = parse_response(&wire.input, self.head_request, &self.read)? {
+                if self.arrival.is_worth_parsing(&wire.input, self.read.limits)
+                    && let Some(start) = parse_response(&wire.input, self.head_request, &self.read)?
+                {
                     bytes::Buf::advance(&mut wire.input, start.consumed);
                     if start.head.status == 101 {
                         // Nobody asks for another protocol, so whatever follows is in none that could be understood.
@@ -137,7 +141,7 @@ impl Exchange {
                     }
                     if start.head.status < 200 {
                         // The real answer has not begun.
-                        self.begun = false;
+                        (self.begun, self.arrival) = (false, Arrival::default());
                         return Poll::Ready(Ok(Head::Informational(start.head)));
                     }
                     self.head_done = true;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{HeadLimits, check_line_ends};
+use super::{Arrival, HeadLimits, check_line_ends};
 use crate::http::HeaderMap;
 
 /// Bytes of one chunk-size line with its extensions; longer ones are refused.
@@ -28,8 +28,8 @@ pub enum Chunk {
     Data(u64),
     /// At the line end behind a chunk.
     DataEnd,
-    /// At the trailer section.
-    Trailers,
+    /// At the trailer section, of which so much has arrived.
+    Trailers(Arrival),
     /// All read.
     Done,
 }
@@ -132,7 +132,7 @@ fn decode_chunked(chunk: &mut Chunk, buf: &mut BytesMut, limits: HeadLimits) -> 
             Chunk::Size => {
                 let Some((size, consumed)) = chunk_size(buf)? else { return Ok(None) };
                 buf.advance(consumed);
-                *chunk = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
+                *chunk = if size == 0 { Chunk::Trailers(Arrival::default()) } else { Chunk::Data(size) };
             }
             Chunk::Data(left) => {
                 let event = piece(buf, left);
@@ -151,7 +151,11 @@ fn decode_chunked(chunk: &mut Chunk, buf: &mut BytesMut, limits: HeadLimits) -> 
                 buf.advance(2);
                 *chunk = Chunk::Size;
             }
-            Chunk::Trailers => {
+            Chunk::Trailers(arrival) => {
+                // Most are empty.
+                if buf.len() > 2 && !arrival.is_worth_parsing(buf, limits) {
+                    return Ok(None);
+                }
                 let Some((trailers, consumed)) = trailer_section(buf, limits)? else { return Ok(None) };
                 buf.advance(consumed);
                 *chunk = Chunk::Done;
@@ -183,10 +187,18 @@ fn chunk_size(buf: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
     Ok(Some((size, end + 1)))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Bytes of trailer sections that were parsed, as often as they were.
+    static PARSED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 fn trailer_section(buf: &[u8], limits: HeadLimits) -> Result<Option<(HeaderMap, usize)>, BodyError> {
     if buf.starts_with(b"\r\n") {
         return Ok(Some((HeaderMap::new(), 2)));
     }
+    #[cfg(test)]
+    PARSED.set(PARSED.get() + buf.len());
     // Trailers are rare: they may cost an allocation.
     let mut fields = vec![httparse::EMPTY_HEADER; limits.most_fields(buf)];
     match httparse::parse_headers(buf, &mut fields) {
@@ -252,6 +264,15 @@ mod tests {
             let (body, trailers, rest) = read(BodyDecoder::chunked(), raw, step).unwrap();
             assert_eq!((&body[..], trailers, &rest[..]), (&b"abc0123456789"[..], 1, &b"next"[..]), "step {step}");
         }
+    }
+
+    #[test]
+    fn trailers_that_come_byte_by_byte_are_not_parsed_for_each() {
+        let raw = format!("0\r\n{}\r\n", format!("x: {}\r\n", "x".repeat(900)).repeat(64));
+        PARSED.set(0);
+        let (_, trailers, _) = read(BodyDecoder::chunked(), raw.as_bytes(), 1).unwrap();
+        assert_eq!(trailers, 64);
+        assert!(PARSED.get() < raw.len() + 10, "{} bytes", PARSED.get());
     }
 
     #[test]

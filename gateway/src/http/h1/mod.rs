@@ -3,6 +3,7 @@
 //! Strict where leniency lets two parsers disagree about where a message ends (RFC 9112 section 11.2): bare LF, folded
 //! lines, bare CR, doubled length fields and length beside chunked are refused, never repaired.
 
+mod arrival;
 mod body;
 mod encode;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod properties;
 mod request;
 mod response;
 
+pub use arrival::Arrival;
 pub use body::{BodyDecoder, BodyError, BodyEvent};
 pub use encode::{CHUNK_END, Framing, LAST_CHUNK, chunk_head, request_head, response_head, trailers};
 pub use request::{RequestOptions, RequestStart, parse_request};

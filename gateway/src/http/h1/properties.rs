@@ -149,11 +149,15 @@ proptest! {
         }
     }
 
-    /// How the network cuts a body says nothing about the body.
+    /// How the network cuts a body says nothing about the body; only what is wrong with trailers may be told later, once
+    /// they are whole.
     #[test]
     fn a_body_is_the_same_however_it_comes(bytes in wire(CHUNKS), places in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6)) {
         let pieces = cut(&bytes, &places);
-        prop_assert_eq!(decoded(BodyDecoder::chunked(), &pieces), decoded(BodyDecoder::chunked(), &[&bytes]));
+        let (cut, whole) = (decoded(BodyDecoder::chunked(), &pieces), decoded(BodyDecoder::chunked(), &[&bytes]));
+        let told_later = cut.3.is_none() && whole.3 == Some(BodyError::Trailers);
+        prop_assert_eq!((&cut.0, cut.1, cut.2), (&whole.0, whole.1, whole.2));
+        prop_assert!(cut.3 == whole.3 || told_later, "{:?} {:?}", cut.3, whole.3);
         let length = bytes.len() as u64 / 2;
         let (data, _, ended, _) = decoded(BodyDecoder::length(length), &pieces);
         prop_assert!(ended && data.len() as u64 == length);
