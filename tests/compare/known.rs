@@ -25,6 +25,18 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         "status = 200, answer, body, header content-length, header content-type, upstream, log code = 200, log",
         "a name with a control character is none, so that nobody is told of it and no matcher takes it; Envoy answers 503",
     ),
+    (
+        "http2::refused_heads_in_the_log",
+        "too many fields",
+        "log flags = DPE",
+        "the client broke a limit, as over HTTP/1; Envoy says that the client has reset the stream, which it has not",
+    ),
+    (
+        "http2::refused_heads_in_the_log",
+        "too many fields before a body",
+        "log flags = DPE",
+        "the client broke a limit, as over HTTP/1; Envoy says that the client has reset the stream, which it has not",
+    ),
     ("actions::redirects", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("connection::own_answers", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("local_replies::own_answers_as_configured", "HEAD~", "header transfer-encoding", HEAD_CHUNKED),

@@ -308,6 +308,26 @@ pub(super) fn of_client(error: &DownstreamError) -> (ResponseFlags, Details) {
     (flags, "downstream_remote_disconnect".into())
 }
 
+/// What is wrong with a head over HTTP/2 that h2 lets through: it is answered by a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHead {
+    /// A field that may stand once stands twice.
+    Repeated,
+    /// More fields than are let in.
+    TooMany,
+}
+
+impl BadHead {
+    /// What the log says of it.
+    pub(super) fn look(self) -> (ResponseFlags, Details) {
+        let details = match self {
+            Self::Repeated => "http2.invalid.header.field",
+            Self::TooMany => "http2.too_many_headers",
+        };
+        (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, details.into())
+    }
+}
+
 /// What the log says of a connection that no filter chain took.
 pub(super) const NO_FILTER_CHAIN: (ResponseFlags, Details) =
     (ResponseFlags::NO_ROUTE_FOUND, Cow::Borrowed("filter_chain_not_found"));

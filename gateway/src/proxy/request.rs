@@ -27,7 +27,7 @@ use crate::filter::chain::{Chain, Direction, Out};
 use crate::http::RequestHead;
 use crate::snapshot::compile::filter::FilterInstance;
 use crate::telemetry::StreamInfo;
-pub(super) use account::answer_malformed;
+pub(super) use account::{answer_malformed, refuse_head};
 use calls::Calls;
 use clock::Clock;
 pub(super) use flow::MOST_WAITING;

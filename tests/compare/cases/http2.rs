@@ -1,10 +1,12 @@
 //! HTTP/2 that no client library sends: what of it may become HTTP/1 at the upstream.
 
+use super::skipped;
 use crate::case::{Case, frames};
 use crate::run::compare;
 use crate::setup::Setup;
 use serde_json::json;
-use weir_tests::{Hcm, h2_block, h2_frame};
+use std::time::Duration;
+use weir_tests::{Bootstrap, Hcm, Kind, Launch, Upstream, h2_block, h2_exchange, h2_frame};
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -124,6 +126,51 @@ async fn pseudo_headers() {
         ),
     ];
     compare(Setup::main(Hcm::new()), cases).await;
+}
+
+/// Of those that Weir refuses itself; the h2 crate says nothing of those that it resets.
+#[tokio::test]
+async fn refused_heads_in_the_log() {
+    let few = json!({"common_http_protocol_options": {"max_headers_count": 10}});
+    let setup = Setup::main(Hcm::new()).listener("few", Hcm::new().set(few));
+    let many: Vec<_> = (0..12).map(|_| ("x-a", "1")).collect();
+    let cases = vec![
+        post("two lengths", &[("content-length", "5"), ("content-length", "5")], "hello", None).logged(),
+        with("two hosts", &[("host", "test.example"), ("host", "other.example")]).logged(),
+        with("too many fields", &many).to("few").logged(),
+        post("too many fields before a body", &many, "hello", None).to("few").logged(),
+    ];
+    compare(setup, cases).await;
+}
+
+/// What is counted of heads that are refused.
+#[tokio::test]
+async fn refused_heads_in_the_counters() {
+    if skipped() {
+        return;
+    }
+    let (envoy, weir) = (counted(Kind::Envoy).await, counted(Kind::Weir).await);
+    assert_eq!(envoy, weir);
+}
+
+async fn counted(kind: Kind) -> Vec<String> {
+    let upstream = Upstream::start().await;
+    let few = json!({"common_http_protocol_options": {"max_headers_count": 10}});
+    let gateway = Launch::new(kind, Bootstrap::serving(Hcm::new().set(few), upstream.address)).start().await;
+    let many: Vec<_> = (0..12).map(|_| ("x-a", "1")).collect();
+    let mut seen = Vec::new();
+    for more in
+        [&[("content-length", "0"), ("content-length", "0")][..], &[("host", "test.example"), ("host", "b")], &many]
+    {
+        let frames = headers(END_STREAM | END_HEADERS, &[&GET[..], more].concat());
+        let answer = h2_exchange(gateway.address(), &frames, Duration::from_secs(4)).await.unwrap();
+        assert!(answer.is_refused(), "{answer:?}");
+        gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
+        let stats = gateway.admin("/stats?usedonly&filter=^http.test.downstream_(rq_|cx_protocol)").await.text();
+        let counted = |line: &&str| !line.ends_with(": 0") && !line.contains("P0(");
+        seen.extend(stats.lines().filter(counted).map(str::to_owned));
+    }
+    seen
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use crate::http::{HeaderMap, RequestHead, ResponseHead, Version};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::connection::ConnectionContext;
 use crate::proxy::downstream::Downstream;
+use crate::proxy::error::BadHead;
 use crate::proxy::request::{self, Incoming};
-use crate::telemetry::metrics::names::weir;
 
 /// Serves one request.
 pub(super) async fn serve(
@@ -25,18 +25,11 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Charged>,
 ) {
-    // h2 compares one length with the body; two would reach an HTTP/1 endpoint that takes the other one. Two hosts
-    // name nobody.
-    let twice = |name: &str| request.headers().get_all(name).iter().nth(1).is_some();
-    if twice("content-length") || twice("host") {
-        respond.send_reset(Reason::PROTOCOL_ERROR);
-        return;
-    }
     let serving = cx.serving();
     let manager = serving.manager();
     let limit = manager.limits.fields;
-    if request.headers().len() > limit {
-        cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+    if let Some(bad) = what_is_bad(request.headers(), limit) {
+        request::refuse_head(&cx, &serving, bad);
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return;
     }
@@ -56,6 +49,16 @@ pub(super) async fn serve(
     let mut down = Downstream::Http2(stream);
     request::serve(&cx, serving, &mut down, &mut Alarm::default(), incoming).await;
     running.was_reset = matches!(down, Downstream::Http2(stream) if stream.was_reset());
+}
+
+/// What h2 lets through and we do not. It compares one length with the body; two would reach an HTTP/1 endpoint that takes
+/// the other one. Two hosts name nobody.
+fn what_is_bad(fields: &http::HeaderMap, limit: usize) -> Option<BadHead> {
+    let twice = |name: &str| fields.get_all(name).iter().nth(1).is_some();
+    if twice("content-length") || twice("host") {
+        return Some(BadHead::Repeated);
+    }
+    (fields.len() > limit).then_some(BadHead::TooMany)
 }
 
 /// h2 has checked what RFC 9113 section 8.3 asks of the head.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Request, Response};
 use crate::http::{ResponseHead, Version};
 use crate::proxy::connection::{ConnectionContext, Serving};
-use crate::proxy::error::{Cause, Failed};
+use crate::proxy::error::{BadHead, Cause, Failed};
 use crate::proxy::{log, response};
 use crate::telemetry::StreamInfo;
 use crate::telemetry::metrics::Chunk;
@@ -47,6 +47,22 @@ pub(in crate::proxy) fn answer_malformed(
     info.bytes_sent = body.len() as u64;
     log::malformed(cx, serving, info);
     (head, body)
+}
+
+/// Logs and counts a head over HTTP/2 whose stream is reset; as Envoy, as a request that was reset.
+pub(in crate::proxy) fn refuse_head(cx: &Rc<ConnectionContext>, serving: &Serving, bad: BadHead) {
+    let mut info = StreamInfo::new(Rc::clone(&cx.info), Version::Http2);
+    let (flags, details) = bad.look();
+    info.flags.insert(flags);
+    info.details = Some(details);
+    let metrics = serving.manager().scope.chunk(cx.worker.index);
+    count_begin(metrics, Version::Http2);
+    metrics.inc(http::DOWNSTREAM_RQ_RX_RESET);
+    match bad {
+        BadHead::Repeated => metrics.inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR),
+        BadHead::TooMany => cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED),
+    }
+    log::malformed(cx, serving, info);
 }
 
 /// A request has come.
