@@ -25,4 +25,5 @@ mod slow_readers;
 mod streaming;
 mod tls;
 mod under_load;
+mod uploads;
 mod upstream_names;

@@ -20,7 +20,7 @@ fn small_chunks(bytes: usize) -> Vec<u8> {
 
 /// A socket that takes little at a time, so that what waits for it never goes as a whole: segments as on a network, which
 /// keep the sender's kernel from taking more than the gateway's queue at once, and a small window.
-fn narrow_socket() -> TcpSocket {
+pub(crate) fn narrow_socket() -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let segment: libc::c_int = 1460;

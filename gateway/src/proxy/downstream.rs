@@ -53,6 +53,15 @@ impl Downstream<'_> {
         }
     }
 
+    /// Ready when the client has given the request up; for the time when its body is not read. Over HTTP/1 that shows only
+    /// behind the rest of it.
+    pub(crate) fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        match self {
+            Self::Http1(_) => Poll::Pending,
+            Self::Http2(stream) => stream.poll_unread(cx),
+        }
+    }
+
     /// Queues a 1xx.
     pub(crate) fn informational(&mut self, head: &ResponseHead) {
         match self {

@@ -39,6 +39,9 @@ const RESETS_BY_ERROR: usize = 1024;
 /// Streams that h2 may keep of a connection beyond those that may be open at once: a few are kept for a while after their
 /// end, and those that their client has reset as long as they wait in a queue for a socket or a window that has no room.
 const STREAMS_KEPT: usize = 1000;
+/// What small frames of uploads may cost beside their bytes until their streams have taken them; h2 counts each as 256
+/// bytes. More than can come in one turn (`prefixed`): no client is cut off for them.
+const SMALL_FRAMES: usize = 4 << 20;
 /// Bytes of responses that may wait in one stream; those of all together are bounded by `budget`.
 const SEND_BUFFER: usize = 256 * 1024;
 
@@ -83,7 +86,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let head_since = heads.open_since();
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
-        let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(Prefixed { prefix: read, io, heads });
+        let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(Prefixed::new(read, io, heads));
         tokio::pin!(handshake);
         let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
         std::future::poll_fn(|task| match handshake.as_mut().poll(task) {
@@ -208,6 +211,7 @@ fn settings(manager: &ConnectionManager) -> h2::server::Builder {
         .header_table_size(options.header_table)
         .max_pending_accept_reset_streams(RESETS_PENDING)
         .max_local_error_reset_streams(Some(RESETS_BY_ERROR))
+        .data_frame_budget(SMALL_FRAMES)
         .max_send_buffer_size(SEND_BUFFER);
     builder
 }

@@ -9,14 +9,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::heads::Heads;
 use crate::tls::Io;
 
+/// So many bytes are read before the streams have their turn: h2 reads as long as there is something, and keeps each frame
+/// by itself until its stream takes it.
+const BURST: usize = 64 << 10;
+
 /// A connection whose first bytes were read already.
 pub(super) struct Prefixed {
-    pub(super) prefix: BytesMut,
-    pub(super) io: Io,
-    pub(super) heads: Heads,
+    prefix: BytesMut,
+    io: Io,
+    heads: Heads,
+    /// Bytes that were read in this turn.
+    burst: usize,
 }
 
 impl Prefixed {
+    pub(super) fn new(prefix: BytesMut, io: Io, heads: Heads) -> Self {
+        Self { prefix, io, heads, burst: 0 }
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
@@ -33,9 +43,16 @@ impl Prefixed {
 
 impl AsyncRead for Prefixed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.burst >= BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = self.poll_fill(cx, buf);
-        self.heads.follow(&buf.filled()[before..]);
+        let new = &buf.filled()[before..];
+        self.heads.follow(new);
+        self.burst = if read.is_ready() { self.burst + new.len() } else { 0 };
         read
     }
 }

@@ -9,12 +9,14 @@ use http::Response;
 
 use super::budget::{Charged, HeldBack};
 use crate::http::h1::{BodyError, BodyEvent};
-use crate::http::{HeaderMap, ResponseHead};
+use crate::http::{BodyBuf, HeaderMap, ResponseHead};
 use crate::proxy::downstream::DownstreamError;
 
 /// The client's side of one HTTP/2 stream.
 pub(crate) struct Http2Stream {
     body: RecvStream,
+    /// What has come of the body and is not asked for yet; the client's windows hold no room for more because of it.
+    unread: BodyBuf,
     respond: SendResponse<Charged>,
     send: Option<SendStream<Charged>>,
     /// What flow control does not let through yet.
@@ -42,7 +44,17 @@ impl Http2Stream {
         head_request: bool,
         limit: usize,
     ) -> Self {
-        Self { body, respond, send: None, pending, end: None, head_request, limit, reset: false }
+        Self {
+            body,
+            unread: BodyBuf::new(),
+            respond,
+            send: None,
+            pending,
+            end: None,
+            head_request,
+            limit,
+            reset: false,
+        }
     }
 
     /// Whether the client has reset it.
@@ -51,12 +63,11 @@ impl Http2Stream {
     }
 
     pub(in crate::proxy) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, DownstreamError>> {
+        if let Some(piece) = self.unread.pop() {
+            return Poll::Ready(Ok(self.passed_on(piece)));
+        }
         match ready!(self.body.poll_data(cx)) {
-            Some(Ok(piece)) => {
-                // The driver asks only while there is room for more, so the window follows what was passed on.
-                let _ = self.body.flow_control().release_capacity(piece.len());
-                return Poll::Ready(Ok(BodyEvent::Data(piece)));
-            }
+            Some(Ok(piece)) => return Poll::Ready(Ok(self.passed_on(piece))),
             Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
             None => {}
         }
@@ -70,6 +81,25 @@ impl Http2Stream {
                 Poll::Ready(Ok(BodyEvent::Trailers(fields.collect())))
             }
             Err(error) => Poll::Ready(Err(self.failed(&error))),
+        }
+    }
+
+    /// The driver asks only while there is room for more, so the windows follow what was passed on.
+    fn passed_on(&mut self, piece: Bytes) -> BodyEvent {
+        // It fails only for more than was received.
+        let _ = self.body.flow_control().release_capacity(piece.len());
+        BodyEvent::Data(piece)
+    }
+
+    /// Takes what has come of the body from h2, which would keep each frame by itself, however small, and looks whether the
+    /// client has given up.
+    pub(in crate::proxy) fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamError> {
+        loop {
+            match self.body.poll_data(cx) {
+                Poll::Ready(Some(Ok(piece))) => self.unread.push(piece),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.failed(&error)),
+                Poll::Ready(None) | Poll::Pending => return self.poll_gone(cx),
+            }
         }
     }
 

@@ -31,6 +31,10 @@ impl Request {
         }
         let full = self.router.as_ref().is_some_and(|router| router.is_full());
         if self.pauses(Direction::Request, full) || !self.chain.wants_more(Direction::Request) {
+            if let Poll::Ready(error) = down.poll_unread(task) {
+                self.client_failed(&error);
+                return true;
+            }
             return false;
         }
         match down.poll_body(task) {
