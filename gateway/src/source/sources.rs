@@ -132,8 +132,9 @@ impl Sources {
         let keys: Vec<_> = self.files.keys().filter(|(_, path)| changed.contains(path)).cloned().collect();
         let mut updates = Vec::new();
         for key in &keys {
-            if !self.is_as_first_read(key) {
-                updates.extend(self.read(key, publisher, &mut findings));
+            let contents = file::contents(&key.1);
+            if !self.is_as_first_read(key, &contents) {
+                updates.extend(self.take(key, contents, publisher, &mut findings));
             }
         }
         for path in changed.iter().filter(|path| !keys.iter().any(|(_, p)| p == *path)) {
@@ -197,14 +198,23 @@ impl Sources {
 
     /// A file that was written just before it was first read is looked at once more. If it holds the same still, that is no
     /// further update.
-    fn is_as_first_read(&mut self, key: &FileKey) -> bool {
+    fn is_as_first_read(&mut self, key: &FileKey, contents: &Result<Vec<u8>, FileError>) -> bool {
         let Some(hash) = self.first_read.remove(key) else { return false };
-        file::contents(&key.1).is_ok_and(|contents| content_hash(&contents) == hash)
+        contents.as_ref().is_ok_and(|contents| content_hash(contents) == hash)
     }
 
     fn read(&mut self, key: &FileKey, publisher: &mut Publisher, findings: &mut Vec<Finding>) -> Option<Update> {
+        self.take(key, file::contents(&key.1), publisher, findings)
+    }
+
+    fn take(
+        &mut self,
+        key: &FileKey,
+        contents: Result<Vec<u8>, FileError>,
+        publisher: &mut Publisher,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Update> {
         let is_first = !self.files.contains_key(key);
-        let contents = file::contents(&key.1);
         if let (true, Ok(contents)) = (is_first, &contents) {
             self.first_read.insert(key.clone(), content_hash(contents));
         }
