@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_tests::{
-    Authority, Bootstrap, Client, Gateway, H2Client, Hcm, Identity, TlsClient, Upstream, cluster, get, tls_acceptor,
-    typed,
+    Authority, Bootstrap, Client, Gateway, H2Client, Hcm, Identity, TlsClient, Upstream, client_hello, cluster, get,
+    tls_acceptor, typed,
 };
 
 fn certificate(folder: &Path, name: &str, identity: &Identity) -> Value {
@@ -202,7 +202,7 @@ async fn truncated_and_false_handshakes_are_closed_and_leave_nothing_behind() {
     let fixture = Fixture::new();
     let chains = json!([fixture.chain(json!({}), &["test.example"], "text")]);
     let gateway = Gateway::weir(listener(chains)).await;
-    let hello = client_hello(&fixture.authority).await;
+    let hello = client_hello(&fixture.authority, "test.example").await;
     assert!(hello.len() > 100);
 
     for length in (0..hello.len()).step_by(7) {
@@ -225,19 +225,6 @@ async fn truncated_and_false_handshakes_are_closed_and_leave_nothing_behind() {
     }
 
     assert_eq!(ask(&gateway, &TlsClient::trusting(&fixture.authority), "test.example").await.unwrap(), "text");
-}
-
-/// The first flight of a client.
-async fn client_hello(authority: &Authority) -> Vec<u8> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, tls) = (listener.local_addr().unwrap(), TlsClient::trusting(authority));
-    let client = tokio::spawn(async move { tls.connect(address, "test.example").await.map(|_| ()) });
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut bytes = vec![0; 4096];
-    let length = stream.read(&mut bytes).await.unwrap();
-    bytes.truncate(length);
-    client.abort();
-    bytes
 }
 
 #[tokio::test]

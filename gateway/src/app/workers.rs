@@ -1,6 +1,7 @@
 //! The worker threads and their mailboxes.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -69,7 +70,11 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let tasks = LocalSet::new();
-                runtime.block_on(tasks.run_until(run(Worker::new(index, store, sinks, open, scope), mail)));
+                let worker = Worker::new(index, store, sinks, open, scope);
+                runtime.block_on(tasks.run_until(run(Rc::clone(&worker), mail)));
+                // Connections that are cut leave their lines.
+                drop(tasks);
+                worker.logs.borrow_mut().flush_all();
             })?;
             workers.mailboxes.push(sender);
             workers.connections.push(connections);
@@ -111,7 +116,7 @@ impl Workers {
     }
 }
 
-async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) {
+async fn run(worker: Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) {
     tokio::task::spawn_local(worker.pools.maintain());
     let mut tick = tokio::time::interval(TICK);
     loop {
@@ -125,7 +130,7 @@ async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail
         match mail {
             Some(Mail::Listen { name, socket, state }) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let accepting = listener::accept(std::rc::Rc::clone(&worker), name, socket, state);
+                    let accepting = listener::accept(Rc::clone(&worker), name, socket, state);
                     tokio::task::spawn_local(accepting);
                 }
                 Err(error) => tracing::error!(listener = &*name, "cannot listen on worker {}: {error}", worker.index),
@@ -133,8 +138,7 @@ async fn run(worker: std::rc::Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail
             Some(Mail::Snapshot) => worker.refresh(),
             Some(Mail::Announce { inbound_only, over }) => worker.announce_end(inbound_only, over),
             Some(Mail::Drain) => worker.begin_drain(),
-            Some(Mail::Stop) | None => break,
+            Some(Mail::Stop) | None => return,
         }
     }
-    worker.logs.borrow_mut().flush_all();
 }

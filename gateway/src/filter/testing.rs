@@ -20,6 +20,7 @@ pub(crate) fn stream() -> Stream {
         listener: "l".into(),
         filter_chain: "".into(),
         accepted: Instant::now(),
+        failure: None,
     };
     let request = RequestHead {
         method: "GET".into(),

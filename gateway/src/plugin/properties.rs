@@ -126,7 +126,7 @@ fn request(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> Fo
         (b"referer", _) => bytes(head.headers.get("referer")?, out),
         (b"useragent", _) => bytes(head.headers.get("user-agent")?, out),
         (b"id", _) => bytes(head.headers.get("x-request-id")?, out),
-        (b"protocol", _) => bytes(info.protocol.as_str(), out),
+        (b"protocol", _) => bytes(info.protocol?.as_str(), out),
         (b"query", _) => bytes(head.query().unwrap_or_default(), out),
         (b"time", _) => time(info.start_wall, out),
         (b"duration", _) => duration(info.end?.saturating_duration_since(info.start), out),

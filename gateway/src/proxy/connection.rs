@@ -1,35 +1,26 @@
-//! A client's connection: which filter chain takes it, TLS, and which protocol it speaks.
+//! A client's connection, once it is admitted: what its requests have in common, and which protocol it speaks.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::admission::{Admitted, admit};
+use super::log::ConnectionLog;
 use super::worker::{HeldSnapshot, Worker};
 use super::{h1, h2};
-use crate::filter::network::{Arrival, NetworkAction};
 use crate::route::RouteConfig;
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
-use crate::snapshot::compile::network_filter;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
-use crate::snapshot::listener::{FilterChain, Hello, Listener};
-use crate::telemetry::metrics::names::{
-    self as metric_names, Http, TlsInspector, http, listener as metric, listener_ssl, tls_inspector,
-};
-use crate::telemetry::metrics::{Chunk, Counter, Scope};
+use crate::snapshot::listener::{FilterChain, Listener};
+use crate::telemetry::metrics::names::{self as metric_names, Http, http, listener as metric};
+use crate::telemetry::metrics::{Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
-use crate::tls::client_hello::{ClientHello, Inspection, Inspector};
-use crate::tls::{Io, TlsError, Unverified};
 use crate::upstream::Wire;
-
-/// One read takes a usual ClientHello whole.
-const HELLO_READ: usize = 2048;
 
 /// What the requests of a connection have in common.
 pub(crate) struct ConnectionContext {
@@ -37,6 +28,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) worker: Rc<Worker>,
     /// What is known of it.
     pub(crate) info: Rc<ConnectionInfo>,
+    /// The line that it leaves in its listener's access logs, if there are any.
+    pub(super) log: Option<Rc<ConnectionLog>>,
     serving: RefCell<Rc<Serving>>,
     end: Cell<End>,
 }
@@ -124,61 +117,35 @@ pub(super) async fn serve(
     remote: SocketAddr,
     local: SocketAddr,
 ) {
-    let mut tcp = tcp;
     let accepted = Instant::now();
     let _counted = Counted::new(&worker, &listener, accepted);
-    let _ = tcp.set_nodelay(true);
-    let mut peeked = BytesMut::new();
-    let Some(hello) = Box::pin(listen_first(&worker, &listener, &mut tcp, &mut peeked)).await else { return };
-    let metrics = listener.scope.chunk(worker.index);
-    let protocols: Vec<Vec<u8>> = hello.iter().flat_map(ClientHello::alpn).map(<[u8]>::to_vec).collect();
-    let said = Hello {
-        tls: hello.is_some(),
-        server_name: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
-        protocols: &protocols,
-    };
-    let Some(chain) = listener.choose(&said) else {
-        metrics.inc(metric::NO_FILTER_CHAIN_MATCH);
-        super::log::no_chain(&worker, &listener, remote, local, accepted);
-        return;
-    };
-    let chain = Arc::clone(chain);
-    let mut network = network_filter::instantiate(&chain.network, worker.index);
-    let server_name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
-    if let NetworkAction::Close(after) = network.new_connection(&Arrival { remote, local, server_name }) {
-        return tokio::time::sleep(after).await;
-    }
-    let (io, tls) = match &chain.tls {
-        None if peeked.is_empty() => (Io::Tcp(tcp), None),
-        None => (Io::replaying(peeked.freeze(), tcp), None),
-        Some(tls) => match limited(chain.handshake_timeout, Box::pin(tls.accept(tcp, peeked))).await {
-            Some(Ok((io, info))) => {
-                count_handshake(&worker, &listener, &io, &info);
-                (io, Some(info))
-            }
-            Some(Err(error)) => {
-                count_failure(&worker, &listener, &error);
-                tracing::debug!(listener = &*listener.name, %remote, "TLS handshake failed: {}", error.transport_failure_reason());
-                return;
-            }
-            None => {
-                metrics.inc(metric::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
-                return;
-            }
-        },
-    };
-    let info = Rc::new(ConnectionInfo {
+    let log = ConnectionLog::of(&worker, &listener);
+    let mut info = ConnectionInfo {
         id: worker.next_connection_id(),
         remote,
         local,
-        requested_server_name: hello.and_then(|hello| hello.server_name),
-        tls,
+        tls: None,
+        requested_server_name: None,
         listener: Arc::clone(&listener.name),
-        filter_chain: Arc::clone(&chain.name),
+        filter_chain: Arc::from(""),
         accepted,
-    });
-    let serving = Serving { snapshot: worker.snapshot(), chain, listener };
-    let cx = Rc::new(ConnectionContext { worker, info, serving: RefCell::new(Rc::new(serving)), end: Cell::default() });
+        failure: None,
+    };
+    let Admitted { chain, network: _network, io } = match Box::pin(admit(&worker, &listener, tcp, &mut info)).await {
+        Ok(admitted) => admitted,
+        Err(end) => {
+            if let Some(log) = log {
+                log.not_admitted(info, &end);
+            }
+            return;
+        }
+    };
+    let info = Rc::new(info);
+    if let Some(log) = &log {
+        log.serves(&info);
+    }
+    let serving = RefCell::new(Rc::new(Serving { snapshot: worker.snapshot(), chain, listener }));
+    let cx = Rc::new(ConnectionContext { worker, info, serving, end: Cell::default(), log });
     let buffer_limit = cx.serving().manager().buffer_limit;
     speak(cx, Wire::new(io, buffer_limit)).await;
 }
@@ -202,94 +169,6 @@ async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
         Box::pin(h2::serve(cx, wire)).await;
     } else {
         h1::serve(cx, wire).await;
-    }
-}
-
-/// Reads what tells filter chains apart, if the listener asks for it. The outer `None` is a connection that ended.
-async fn listen_first(
-    worker: &Worker,
-    listener: &Listener,
-    tcp: &mut TcpStream,
-    peeked: &mut BytesMut,
-) -> Option<Option<ClientHello>> {
-    if !listener.tls_inspector {
-        return Some(None);
-    }
-    let metrics = listener.scope.chunk(worker.index);
-    let inspector = listener.inspector_scope.chunk(worker.index);
-    metrics.up(metric::DOWNSTREAM_PRE_CX_ACTIVE);
-    let inspecting = async {
-        let mut hello = Inspector::default();
-        loop {
-            match hello.inspect(peeked) {
-                Inspection::Tls(hello) => return Ok(Some(hello)),
-                Inspection::NotTls(_) => return Ok(None),
-                Inspection::Incomplete => {}
-            }
-            peeked.reserve(HELLO_READ);
-            if tcp.read_buf(peeked).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    };
-    let inspected = limited(listener.inspect_timeout, inspecting).await;
-    metrics.down(metric::DOWNSTREAM_PRE_CX_ACTIVE);
-    match inspected {
-        Some(Ok(hello)) => {
-            count_hello(inspector, hello.as_ref());
-            Some(hello)
-        }
-        Some(Err::<_, std::io::Error>(_)) => {
-            inspector.inc(tls_inspector::CONNECTION_CLOSED);
-            metrics.inc(metric::DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
-            None
-        }
-        None if listener.continue_on_timeout => Some(None),
-        None => {
-            metrics.inc(metric::DOWNSTREAM_PRE_CX_TIMEOUT);
-            None
-        }
-    }
-}
-
-fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) {
-    let Some(hello) = hello else { return inspector.inc(tls_inspector::TLS_NOT_FOUND) };
-    let (sni, alpn) = (hello.server_name.is_some(), hello.alpn().next().is_some());
-    inspector.inc(tls_inspector::TLS_FOUND);
-    inspector.inc(if sni { tls_inspector::SNI_FOUND } else { tls_inspector::SNI_NOT_FOUND });
-    inspector.inc(if alpn { tls_inspector::ALPN_FOUND } else { tls_inspector::ALPN_NOT_FOUND });
-}
-
-fn count_handshake(worker: &Worker, listener: &Listener, io: &Io, info: &TlsInfo) {
-    let Some(scope) = &listener.tls_scope else { return };
-    let metrics = scope.chunk(worker.index);
-    metrics.inc(listener_ssl::HANDSHAKE);
-    if io.is_resumed() {
-        metrics.inc(listener_ssl::SESSION_REUSED);
-    }
-    if info.peer.is_none() {
-        metrics.inc(listener_ssl::NO_CERTIFICATE);
-    }
-    metrics.negotiated(info);
-}
-
-fn count_failure(worker: &Worker, listener: &Listener, error: &TlsError) {
-    let Some(scope) = &listener.tls_scope else { return };
-    let metrics = scope.chunk(worker.index);
-    metrics.inc(match (error.unverified(), error) {
-        (Some(Unverified::Chain), _) => listener_ssl::FAIL_VERIFY_ERROR,
-        (Some(Unverified::Name), _) => listener_ssl::FAIL_VERIFY_SAN,
-        (Some(Unverified::Hash), _) => listener_ssl::FAIL_VERIFY_CERT_HASH,
-        (None, TlsError::Rustls(rustls::Error::NoCertificatesPresented)) => listener_ssl::FAIL_VERIFY_NO_CERT,
-        (None, _) => listener_ssl::CONNECTION_ERROR,
-    });
-}
-
-/// `None` if it took longer than `limit`.
-async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
-        None => Some(work.await),
     }
 }
 

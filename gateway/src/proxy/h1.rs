@@ -79,6 +79,10 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
     }
     let limit = cx.serving().manager().timeouts.delayed_close;
     close(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
+    if let Some(log) = &cx.log {
+        let (received, sent) = wire.take_counts();
+        log.moved(received, sent);
+    }
 }
 
 /// Serves one request; whether the connection may carry another.

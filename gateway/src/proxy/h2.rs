@@ -86,7 +86,8 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let head_since = heads.open_since();
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
-        let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(Prefixed::new(read, io, heads));
+        let stream = Prefixed::new(read, io, heads, cx.log.clone());
+        let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(stream);
         tokio::pin!(handshake);
         let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
         std::future::poll_fn(|task| match handshake.as_mut().poll(task) {
@@ -166,6 +167,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                     cx.client_left(active.streams.get() > 0);
                 } else {
                     cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
+                    cx.log.iter().for_each(|log| log.breaks_protocol());
                 }
                 tracing::debug!(connection = cx.info.id, "HTTP/2 connection ended: {error}");
                 return;

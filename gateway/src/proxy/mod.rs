@@ -1,5 +1,6 @@
 //! The path of a request: listener, connection, request, router, access log.
 
+mod admission;
 mod alarm;
 mod connection;
 mod downstream;

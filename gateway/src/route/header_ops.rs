@@ -234,6 +234,7 @@ mod tests {
             listener: "l".into(),
             filter_chain: "".into(),
             accepted: Instant::now(),
+            failure: None,
         };
         StreamInfo::new(Rc::new(connection), Version::Http11)
     }

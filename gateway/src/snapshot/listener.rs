@@ -40,8 +40,8 @@ pub struct Listener {
     pub tls_scope: Option<Scope<names::ListenerSsl>>,
     /// Counters of its tls_inspector.
     pub inspector_scope: Scope<names::TlsInspector>,
-    /// Logs of connections that never became requests.
-    pub access_logs: Box<[AccessLog]>,
+    /// Logs of connections, each at its end; shared with those that will write to them.
+    pub access_logs: Arc<[AccessLog]>,
     /// Secrets and routes that must be there before it listens.
     pub waits_for: Box<[Awaited]>,
     /// How long it waits for them; `None`: for ever. Default 15 s.

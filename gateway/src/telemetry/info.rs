@@ -29,6 +29,17 @@ pub struct ConnectionInfo {
     pub filter_chain: Arc<str>,
     /// When it was accepted.
     pub accepted: Instant,
+    /// Why its handshake failed; such a connection has no streams.
+    pub failure: Option<HandshakeFailure>,
+}
+
+/// Why a client's TLS handshake failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// One side refused: the text behind `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`.
+    Refused(Box<str>),
+    /// It took longer than `transport_socket_connect_timeout`.
+    TimedOut,
 }
 
 /// What a TLS handshake settled.
@@ -87,8 +98,8 @@ pub struct StreamInfo {
     pub start: Instant,
     /// The same by the wall clock.
     pub start_wall: SystemTime,
-    /// Protocol of the request.
-    pub protocol: Version,
+    /// Protocol of the request; `None` for what is no request.
+    pub protocol: Option<Version>,
     /// The client's address after x-forwarded-for was applied.
     pub client: SocketAddr,
     /// What went wrong.
@@ -145,13 +156,13 @@ pub struct StreamInfo {
 
 impl StreamInfo {
     /// A stream that begins now.
-    pub fn new(connection: Rc<ConnectionInfo>, protocol: Version) -> Self {
+    pub fn new(connection: Rc<ConnectionInfo>, protocol: impl Into<Option<Version>>) -> Self {
         Self {
             client: connection.remote,
             connection,
             start: Instant::now(),
             start_wall: SystemTime::now(),
-            protocol,
+            protocol: protocol.into(),
             flags: ResponseFlags::NONE,
             details: None,
             status: 0,

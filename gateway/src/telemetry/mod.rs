@@ -8,4 +8,4 @@ pub mod log;
 pub mod metrics;
 
 pub use flags::ResponseFlags;
-pub use info::{CertificateInfo, ConnectionInfo, Details, StreamInfo, TlsInfo};
+pub use info::{CertificateInfo, ConnectionInfo, Details, HandshakeFailure, StreamInfo, TlsInfo};

@@ -4,6 +4,7 @@ mod actions;
 mod client_certs;
 mod clusters;
 mod connection;
+mod connection_log;
 mod counters;
 mod drained;
 mod ends;

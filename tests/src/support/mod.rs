@@ -23,5 +23,5 @@ pub use h2_client::{H2Client, receive, request};
 pub use h2_frames::{H2_PREFACE, H2Answer, h2_block, h2_exchange, h2_exchange_on, h2_frame};
 pub use reply::{Reply, Step};
 pub use response::{Head, Response};
-pub use tls::{TlsClient, tls_acceptor};
+pub use tls::{TlsClient, client_hello, tls_acceptor};
 pub use upstream::{Seen, Upstream, refused_address};

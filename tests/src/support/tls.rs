@@ -13,6 +13,7 @@ use rustls::{
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -115,6 +116,19 @@ pub fn tls_acceptor(identity: &Identity, clients: Option<&Authority>) -> TlsAcce
         None => builder.with_no_client_auth(),
     };
     TlsAcceptor::from(Arc::new(builder.with_single_cert(chain(identity), key(identity)).unwrap()))
+}
+
+/// The first flight of a client that asks for this name.
+pub async fn client_hello(authority: &Authority, name: &'static str) -> Vec<u8> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, tls) = (listener.local_addr().unwrap(), TlsClient::trusting(authority));
+    let client = tokio::spawn(async move { tls.connect(address, name).await.map(|_| ()) });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut bytes = vec![0; 4096];
+    let length = stream.read(&mut bytes).await.unwrap();
+    bytes.truncate(length);
+    client.abort();
+    bytes
 }
 
 /// With the groups of browsers, in their order.

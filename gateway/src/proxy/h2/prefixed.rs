@@ -1,12 +1,14 @@
 //! A client's connection as h2 reads it: what was read already comes first, and all of it is followed for heads.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Heads;
+use crate::proxy::log::ConnectionLog;
 use crate::tls::Io;
 
 /// So many bytes are read before the streams have their turn: h2 reads as long as there is something, and keeps each frame
@@ -20,11 +22,13 @@ pub(super) struct Prefixed {
     heads: Heads,
     /// Bytes that were read in this turn.
     burst: usize,
+    /// Counts the bytes, if somebody wants to know.
+    log: Option<Rc<ConnectionLog>>,
 }
 
 impl Prefixed {
-    pub(super) fn new(prefix: BytesMut, io: Io, heads: Heads) -> Self {
-        Self { prefix, io, heads, burst: 0 }
+    pub(super) fn new(prefix: BytesMut, io: Io, heads: Heads, log: Option<Rc<ConnectionLog>>) -> Self {
+        Self { prefix, io, heads, burst: 0, log }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
@@ -38,6 +42,13 @@ impl Prefixed {
             self.prefix = BytesMut::new();
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn sent(&self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        if let (Some(log), Poll::Ready(Ok(bytes))) = (&self.log, &written) {
+            log.moved(0, *bytes as u64);
+        }
+        written
     }
 }
 
@@ -53,13 +64,17 @@ impl AsyncRead for Prefixed {
         let new = &buf.filled()[before..];
         self.heads.follow(new);
         self.burst = if read.is_ready() { self.burst + new.len() } else { 0 };
+        if let Some(log) = &self.log {
+            log.moved(new.len() as u64, 0);
+        }
         read
     }
 }
 
 impl AsyncWrite for Prefixed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.sent(written)
     }
 
     fn poll_write_vectored(
@@ -67,7 +82,8 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -270,7 +270,6 @@ fn flags(names: &[String]) -> LogFilter {
 fn occasion(number: i32) -> Option<AccessLogType> {
     match Occasion::try_from(number).ok()? {
         Occasion::NotSet => Some(AccessLogType::NotSet),
-        Occasion::TcpConnectionEnd => Some(AccessLogType::TcpConnectionEnd),
         Occasion::DownstreamEnd => Some(AccessLogType::DownstreamEnd),
         _ => None,
     }

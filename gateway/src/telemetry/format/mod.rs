@@ -66,11 +66,9 @@ impl<'a> FormatCx<'a> {
 /// Occasions of a log line (`envoy.data.accesslog.v3.AccessLogType`), as far as they occur here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessLogType {
-    /// Not a log line: a header value or the body of a local reply.
+    /// A header value, the body of a local reply, or as in Envoy the line of a connection.
     #[default]
     NotSet,
-    /// A connection ended without a request.
-    TcpConnectionEnd,
     /// A request ended.
     DownstreamEnd,
 }
@@ -80,7 +78,6 @@ impl AccessLogType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotSet => "NotSet",
-            Self::TcpConnectionEnd => "TcpConnectionEnd",
             Self::DownstreamEnd => "DownstreamEnd",
         }
     }

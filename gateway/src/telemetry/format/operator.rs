@@ -155,12 +155,7 @@ impl Operator {
             "HOSTNAME" => hostname().map_or(Self::Missing, Self::Constant),
             "UNIQUE_ID" => Self::UniqueId,
             "ACCESS_LOG_TYPE" => Self::AccessLogType,
-            "CONNECTION_TERMINATION_DETAILS"
-            | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
-            | "VIRTUAL_CLUSTER_NAME"
-            | "TRACE_ID"
-            | "SPAN_ID"
-            | "CUSTOM_FLAGS" => Self::Missing,
+            "VIRTUAL_CLUSTER_NAME" | "TRACE_ID" | "SPAN_ID" | "CUSTOM_FLAGS" => Self::Missing,
             _ => return None,
         })
     }

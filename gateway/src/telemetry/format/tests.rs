@@ -38,6 +38,7 @@ fn connection(tls: bool) -> Rc<ConnectionInfo> {
         listener: "main".into(),
         filter_chain: "".into(),
         accepted: Instant::now(),
+        failure: None,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::FormatCx;
 use super::operator::Text;
 use crate::http::{HeaderMap, Pseudo, RequestHead};
-use crate::telemetry::{CertificateInfo, StreamInfo, TlsInfo};
+use crate::telemetry::{CertificateInfo, HandshakeFailure, StreamInfo, TlsInfo};
 
 /// A header field or pseudo-header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +202,8 @@ pub(super) enum TextField {
     ServerName,
     FilterChain,
     UpstreamFailure,
+    DownstreamFailure,
+    Termination,
     TlsVersion,
     TlsCipher,
     UpstreamTlsVersion,
@@ -217,6 +219,8 @@ impl TextField {
             "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Self::Cluster,
             "FILTER_CHAIN_NAME" => Self::FilterChain,
             "UPSTREAM_TRANSPORT_FAILURE_REASON" => Self::UpstreamFailure,
+            "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Self::DownstreamFailure,
+            "CONNECTION_TERMINATION_DETAILS" => Self::Termination,
             "DOWNSTREAM_TLS_VERSION" => Self::TlsVersion,
             "DOWNSTREAM_TLS_CIPHER" => Self::TlsCipher,
             "UPSTREAM_TLS_VERSION" => Self::UpstreamTlsVersion,
@@ -228,7 +232,7 @@ impl TextField {
     pub(super) fn of(self, info: &StreamInfo) -> Option<Text<'_>> {
         let connection = &*info.connection;
         let text: &str = match self {
-            Self::Protocol => info.protocol.as_str(),
+            Self::Protocol => info.protocol?.as_str(),
             // Endpoints are spoken to in HTTP/1.1; as in Envoy there is none before a connection is ready.
             Self::UpstreamProtocol => info.upstream_tx_first.map(|_| "HTTP/1.1")?,
             Self::RouteName => info.route.as_deref()?,
@@ -236,6 +240,14 @@ impl TextField {
             Self::ServerName => connection.requested_server_name.as_deref()?,
             Self::FilterChain => &connection.filter_chain,
             Self::UpstreamFailure => info.upstream_failure.as_deref()?,
+            Self::DownstreamFailure => match connection.failure.as_ref()? {
+                HandshakeFailure::Refused(why) => why,
+                HandshakeFailure::TimedOut => return None,
+            },
+            Self::Termination => match connection.failure.as_ref()? {
+                HandshakeFailure::TimedOut => "transport socket timeout was reached",
+                HandshakeFailure::Refused(_) => return None,
+            },
             Self::TlsVersion => connection.tls.as_ref()?.version,
             Self::TlsCipher => connection.tls.as_ref()?.cipher,
             Self::UpstreamTlsVersion => info.upstream_tls.as_ref()?.version,

@@ -1,0 +1,188 @@
+//! How a connection that was accepted comes to be served: what its client says first, which filter chain takes it, its
+//! network filters, and the TLS handshake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::worker::Worker;
+use crate::filter::network::{Arrival, NetworkAction, NetworkChain};
+use crate::snapshot::compile::network_filter::{self, NetworkFilterInstance};
+use crate::snapshot::listener::{FilterChain, Hello, Listener};
+use crate::telemetry::metrics::Chunk;
+use crate::telemetry::metrics::names::{TlsInspector, listener as metric, listener_ssl, tls_inspector};
+use crate::telemetry::{ConnectionInfo, HandshakeFailure, TlsInfo};
+use crate::tls::client_hello::{ClientHello, Inspection, Inspector};
+use crate::tls::{Io, TlsError, Unverified};
+
+/// One read takes a usual ClientHello whole.
+const HELLO_READ: usize = 2048;
+
+/// A connection that is served.
+pub(super) struct Admitted {
+    pub(super) chain: Arc<FilterChain>,
+    /// What it has passed; they count it until they are dropped.
+    pub(super) network: NetworkChain<NetworkFilterInstance>,
+    pub(super) io: Io,
+}
+
+/// Why a connection is not served.
+pub(super) enum NotAdmitted {
+    /// It ended, or the time was over, before it was known which chain it wants.
+    Unheard,
+    /// No filter chain takes it.
+    NoChain,
+    /// A network filter closes it.
+    Filtered,
+    /// Its handshake failed; the connection's [`ConnectionInfo::failure`] says why, unless the client just left.
+    Handshake,
+}
+
+/// Finds the chain of a connection and shakes hands; what becomes known on the way stands in `info`, however it ends.
+pub(super) async fn admit(
+    worker: &Worker,
+    listener: &Listener,
+    mut tcp: TcpStream,
+    info: &mut ConnectionInfo,
+) -> Result<Admitted, NotAdmitted> {
+    let _ = tcp.set_nodelay(true);
+    let mut peeked = BytesMut::new();
+    let hello = listen_first(worker, listener, &mut tcp, &mut peeked).await.ok_or(NotAdmitted::Unheard)?;
+    let protocols: Vec<Vec<u8>> = hello.iter().flat_map(ClientHello::alpn).map(<[u8]>::to_vec).collect();
+    let said = Hello {
+        tls: hello.is_some(),
+        server_name: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+        protocols: &protocols,
+    };
+    let chosen = listener.choose(&said).map(Arc::clone);
+    info.requested_server_name = hello.and_then(|hello| hello.server_name);
+    let metrics = listener.scope.chunk(worker.index);
+    let Some(chain) = chosen else {
+        metrics.inc(metric::NO_FILTER_CHAIN_MATCH);
+        return Err(NotAdmitted::NoChain);
+    };
+    info.filter_chain = Arc::clone(&chain.name);
+    let mut network = network_filter::instantiate(&chain.network, worker.index);
+    let server_name = info.requested_server_name.as_deref();
+    let arrival = Arrival { remote: info.remote, local: info.local, server_name };
+    if let NetworkAction::Close(after) = network.new_connection(&arrival) {
+        tokio::time::sleep(after).await;
+        return Err(NotAdmitted::Filtered);
+    }
+    let Some(tls) = chain.tls.as_ref().map(Arc::clone) else {
+        return Ok(Admitted { chain, network, io: Io::replaying(peeked.freeze(), tcp) });
+    };
+    match limited(chain.handshake_timeout, tls.accept(tcp, peeked)).await {
+        Some(Ok((io, settled))) => {
+            count_handshake(worker, listener, &io, &settled);
+            info.tls = Some(settled);
+            Ok(Admitted { chain, network, io })
+        }
+        Some(Err(error)) => {
+            count_failure(worker, listener, &error);
+            let reason = error.transport_failure_reason();
+            tracing::debug!(listener = &*listener.name, remote = %info.remote, "TLS handshake failed: {reason}");
+            // As in Envoy, it is no failure that a client leaves.
+            if !matches!(error, TlsError::Closed) {
+                info.failure = Some(HandshakeFailure::Refused(reason.into()));
+            }
+            Err(NotAdmitted::Handshake)
+        }
+        None => {
+            metrics.inc(metric::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+            info.failure = Some(HandshakeFailure::TimedOut);
+            Err(NotAdmitted::Handshake)
+        }
+    }
+}
+
+/// Reads what tells filter chains apart, if the listener asks for it. The outer `None` is a connection that ended.
+async fn listen_first(
+    worker: &Worker,
+    listener: &Listener,
+    tcp: &mut TcpStream,
+    peeked: &mut BytesMut,
+) -> Option<Option<ClientHello>> {
+    if !listener.tls_inspector {
+        return Some(None);
+    }
+    let metrics = listener.scope.chunk(worker.index);
+    let inspector = listener.inspector_scope.chunk(worker.index);
+    metrics.up(metric::DOWNSTREAM_PRE_CX_ACTIVE);
+    let inspecting = async {
+        let mut hello = Inspector::default();
+        loop {
+            match hello.inspect(peeked) {
+                Inspection::Tls(hello) => return Ok(Some(hello)),
+                Inspection::NotTls(_) => return Ok(None),
+                Inspection::Incomplete => {}
+            }
+            peeked.reserve(HELLO_READ);
+            if tcp.read_buf(peeked).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    };
+    let inspected = limited(listener.inspect_timeout, inspecting).await;
+    metrics.down(metric::DOWNSTREAM_PRE_CX_ACTIVE);
+    match inspected {
+        Some(Ok(hello)) => {
+            count_hello(inspector, hello.as_ref());
+            Some(hello)
+        }
+        Some(Err::<_, std::io::Error>(_)) => {
+            inspector.inc(tls_inspector::CONNECTION_CLOSED);
+            metrics.inc(metric::DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
+            None
+        }
+        None if listener.continue_on_timeout => Some(None),
+        None => {
+            metrics.inc(metric::DOWNSTREAM_PRE_CX_TIMEOUT);
+            None
+        }
+    }
+}
+
+fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) {
+    let Some(hello) = hello else { return inspector.inc(tls_inspector::TLS_NOT_FOUND) };
+    let (sni, alpn) = (hello.server_name.is_some(), hello.alpn().next().is_some());
+    inspector.inc(tls_inspector::TLS_FOUND);
+    inspector.inc(if sni { tls_inspector::SNI_FOUND } else { tls_inspector::SNI_NOT_FOUND });
+    inspector.inc(if alpn { tls_inspector::ALPN_FOUND } else { tls_inspector::ALPN_NOT_FOUND });
+}
+
+fn count_handshake(worker: &Worker, listener: &Listener, io: &Io, info: &TlsInfo) {
+    let Some(scope) = &listener.tls_scope else { return };
+    let metrics = scope.chunk(worker.index);
+    metrics.inc(listener_ssl::HANDSHAKE);
+    if io.is_resumed() {
+        metrics.inc(listener_ssl::SESSION_REUSED);
+    }
+    if info.peer.is_none() {
+        metrics.inc(listener_ssl::NO_CERTIFICATE);
+    }
+    metrics.negotiated(info);
+}
+
+fn count_failure(worker: &Worker, listener: &Listener, error: &TlsError) {
+    let Some(scope) = &listener.tls_scope else { return };
+    let metrics = scope.chunk(worker.index);
+    metrics.inc(match (error.unverified(), error) {
+        (Some(Unverified::Chain), _) => listener_ssl::FAIL_VERIFY_ERROR,
+        (Some(Unverified::Name), _) => listener_ssl::FAIL_VERIFY_SAN,
+        (Some(Unverified::Hash), _) => listener_ssl::FAIL_VERIFY_CERT_HASH,
+        (None, TlsError::Rustls(rustls::Error::NoCertificatesPresented)) => listener_ssl::FAIL_VERIFY_NO_CERT,
+        (None, _) => listener_ssl::CONNECTION_ERROR,
+    });
+}
+
+/// `None` if it took longer than `limit`.
+async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
