@@ -20,6 +20,7 @@ const READ_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("envoy.config.cluster.v3.Cluster", "protocol_selection", ONE_VALUE),
     ("envoy.config.core.v3.ConfigSource", "resource_api_version", "V3 is the only version, and AUTO means it"),
     ("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name", BY_WEIR_XDS),
+    ("envoy.config.listener.v3.Listener", "deprecated_v1", ONE_VALUE),
     ("envoy.config.route.v3.RouteAction", "internal_redirect_action", ONE_VALUE),
     (
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails",

@@ -208,3 +208,18 @@ fn discovery_files() {
     let broken = weir_xds::read_discovery(Kind::Cluster, "cds.yaml", b"resources: [");
     assert!(broken.resources.is_empty() && broken.problems.len() == 1);
 }
+
+/// What Weir does in any case may be asked for, and only that.
+#[test]
+fn switches_that_are_always_on_may_be_on() {
+    let listener = |more: &str| {
+        let text = format!("name: l\naddress: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}\n{more}\n");
+        weir_xds::read_resource(Kind::Listener, &text).problems
+    };
+    for field in ["enable_reuse_port: ", "bind_to_port: ", "deprecated_v1: {bind_to_port: "] {
+        let close = if field.contains('{') { "}" } else { "" };
+        assert_eq!(listener(&format!("{field}true{close}")), [], "{field}");
+        let refused = listener(&format!("{field}false{close}"));
+        assert!(matches!(&refused[..], [one] if one.reason.starts_with("set, but not supported")), "{refused:?}");
+    }
+}

@@ -109,7 +109,8 @@ impl<'b> Walk<'b> {
                 Some(Cover::Values(numbers)) => inner.validated &= self.enum_value(field, value, numbers),
                 Some(Cover::WithoutEffect(_) | Cover::Opaque) => inner.covered = false,
                 Some(Cover::Off(_)) if is_zero(field.kind, value) => inner.covered = false,
-                Some(Cover::Refused(reason) | Cover::Off(reason)) => {
+                Some(Cover::On(_)) if is_true(field.kind, value) => inner.covered = false,
+                Some(Cover::Refused(reason) | Cover::Off(reason) | Cover::On(reason)) => {
                     if before == 0 {
                         self.refused(reason);
                     }
@@ -314,6 +315,17 @@ fn is_zero(kind: Kind, value: Value<'_>) -> bool {
             _ => bytes.is_empty(),
         },
         (_, Value::Len(bytes)) => bytes.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether a switch, or a wrapper of one, is on.
+fn is_true(kind: Kind, value: Value<'_>) -> bool {
+    match (kind, value) {
+        (Kind::Bool, Value::Varint(value)) => value != 0,
+        (Kind::Message(index), Value::Len(bytes)) => {
+            schema::message_at(index).known == WellKnown::Wrapper && wire::last_varint(bytes, 1) != 0
+        }
         _ => false,
     }
 }

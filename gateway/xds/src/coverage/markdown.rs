@@ -42,6 +42,7 @@ fn render(text: &mut String, message: &schema::Message, covers: &[Cover]) {
     let rows = noted(|cover| match cover {
         Cover::WithoutEffect(why) => Some(("accepted without effect", why)),
         Cover::Off(why) => Some(("accepted only if false, zero or empty", why)),
+        Cover::On(why) => Some(("accepted only if true", why)),
         Cover::Refused(why) => Some(("refused", why)),
         _ => None,
     });

@@ -24,6 +24,8 @@ pub(crate) enum Cover {
     WithoutEffect(&'static str),
     /// Accepted while it is false, zero or empty; refused otherwise, for the reason given.
     Off(&'static str),
+    /// Accepted while it is true; refused otherwise, for the reason given.
+    On(&'static str),
     /// Refused, for the reason given.
     Refused(&'static str),
     /// Refused: the table does not have it.
@@ -42,13 +44,15 @@ pub(crate) struct Section {
     pub(crate) idle: &'static [(&'static str, &'static str)],
     /// Fields that must be false, zero or empty, and why.
     pub(crate) off: &'static [(&'static str, &'static str)],
+    /// Switches that must be true, and why.
+    pub(crate) on: &'static [(&'static str, &'static str)],
     /// Fields with a reason or an alternative worth telling; all others are refused as well.
     pub(crate) refused: &'static [(&'static str, &'static str)],
 }
 
 /// A section that says nothing, to fill in.
 pub(crate) const NOTHING: Section =
-    Section { message: "", honoured: "", opaque: "", values: &[], idle: &[], off: &[], refused: &[] };
+    Section { message: "", honoured: "", opaque: "", values: &[], idle: &[], off: &[], on: &[], refused: &[] };
 
 /// What is done about each field of a message, in the order of its schema. None: the message as a whole is refused.
 pub(crate) fn of(message: u16) -> Option<&'static [Cover]> {
@@ -88,7 +92,14 @@ pub fn self_check() -> Vec<String> {
 
 fn words(section: &Section) -> impl Iterator<Item = &'static str> {
     let lists = [section.honoured, section.opaque].into_iter();
-    let named = section.values.iter().chain(section.idle).chain(section.off).chain(section.refused).map(|(n, _)| *n);
+    let named = section
+        .values
+        .iter()
+        .chain(section.idle)
+        .chain(section.off)
+        .chain(section.on)
+        .chain(section.refused)
+        .map(|(n, _)| *n);
     lists.chain(named).flat_map(str::split_whitespace)
 }
 
@@ -120,6 +131,9 @@ fn compile() -> Vec<Option<Box<[Cover]>>> {
         }
         for (names, reason) in section.off {
             set(names, &|_| Cover::Off(reason));
+        }
+        for (names, reason) in section.on {
+            set(names, &|_| Cover::On(reason));
         }
         for (names, reason) in section.refused {
             set(names, &|_| Cover::Refused(reason));

@@ -8,7 +8,7 @@ pub(super) const LISTENER: &[Section] = &[
         message: "envoy.config.listener.v3.Listener",
         honoured: "name address filter_chains default_filter_chain listener_filters listener_filters_timeout \
                    continue_on_listener_filters_timeout per_connection_buffer_limit_bytes access_log tcp_backlog_size \
-                   stat_prefix traffic_direction",
+                   stat_prefix traffic_direction deprecated_v1",
         idle: &[
             ("metadata", "nothing matches, balances or logs by it; dumps show it"),
             ("drain_type", "a changed listener drains no connection"),
@@ -24,9 +24,8 @@ pub(super) const LISTENER: &[Section] = &[
             ("enable_mptcp", LATER),
             ("tcp_fast_open_queue_length", LATER),
         ],
+        on: &[("enable_reuse_port", "SO_REUSEPORT is always used"), ("bind_to_port", "every listener binds its port")],
         refused: &[
-            ("enable_reuse_port", "SO_REUSEPORT is always used: leave it out"),
-            ("bind_to_port deprecated_v1", "every listener binds its port"),
             ("socket_options", LATER),
             ("udp_listener_config", "UDP and HTTP/3 come later"),
             ("api_listener internal_listener", LATER),
@@ -37,6 +36,11 @@ pub(super) const LISTENER: &[Section] = &[
             ("stats_matcher", LATER),
             ("per_connection_buffer_high_watermark_timeout", LATER),
         ],
+        ..NOTHING
+    },
+    Section {
+        message: "envoy.config.listener.v3.Listener.DeprecatedV1",
+        on: &[("bind_to_port", "every listener binds its port")],
         ..NOTHING
     },
     Section {
