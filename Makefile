@@ -13,7 +13,7 @@ say := @printf '\n\033[1m==> %s\033[0m\n'
 
 help: ## This list
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 toolchain:
 	@scripts/toolchain.sh
