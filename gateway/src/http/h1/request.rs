@@ -244,7 +244,7 @@ fn hop(name: &str) -> Hop {
 
 /// Only methods that Envoy's HTTP/1 codec knows; anything else is an error, lower case included.
 fn method_bytes(method: &str) -> Result<Bytes, HeadError> {
-    const KNOWN: [&str; 33] = [
+    const KNOWN: [&str; 34] = [
         "GET",
         "POST",
         "PUT",
@@ -278,10 +278,8 @@ fn method_bytes(method: &str) -> Result<Bytes, HeadError> {
         "UNBIND",
         "UNLINK",
         "UNLOCK",
+        "UNSUBSCRIBE",
     ];
-    if method == "UNSUBSCRIBE" {
-        return Ok(Bytes::from_static(b"UNSUBSCRIBE"));
-    }
     KNOWN
         .iter()
         .find(|known| **known == method)
