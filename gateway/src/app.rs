@@ -1,8 +1,9 @@
 //! Builds every part in order and joins them; a newcomer reads this first.
 //!
 //! Threads: the main thread runs control (sources, listeners, signals), one thread the admin, one publishes while there is
-//! something to compile, one writes access logs, and the workers serve requests. Only the store of snapshots, the registry
-//! of metrics, [`Control`] and (off the path of a request) the publisher are shared.
+//! something to compile, one waits for news of files, one writes access logs, one the gateway's own log, one gives guests
+//! their clock, and the workers serve requests. Only the store of snapshots, the registry of metrics, [`Control`] and (off
+//! the path of a request) the publisher are shared.
 
 mod listeners;
 mod memory;
