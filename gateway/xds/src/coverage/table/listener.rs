@@ -212,11 +212,8 @@ pub(super) const ACCESS_LOG: &[Section] = &[
     Section { message: "envoy.config.accesslog.v3.ResponseFlagFilter", honoured: "flags", ..NOTHING },
     Section {
         message: "envoy.config.accesslog.v3.RuntimeFilter",
-        honoured: "percent_sampled",
-        idle: &[
-            ("runtime_key", "there is no runtime: percent_sampled holds"),
-            ("use_independent_randomness", "each log line is sampled on its own"),
-        ],
+        honoured: "percent_sampled use_independent_randomness",
+        idle: &[("runtime_key", "there is no runtime: percent_sampled holds")],
         ..NOTHING
     },
     Section {
