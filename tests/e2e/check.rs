@@ -200,6 +200,35 @@ async fn filters_that_are_left_out_are_warned_of() {
 }
 
 #[tokio::test]
+async fn check_and_run_warn_of_the_same() {
+    let mut secured = weir_tests::cluster("secured", &[refused_address().0]);
+    let parameters = json!({"tls_minimum_protocol_version": "TLSv1_0", "cipher_suites": ["ECDHE-RSA-AES128-GCM-SHA256", "AES128-SHA"]});
+    let context = json!({"common_tls_context": {"tls_params": parameters}});
+    let context = weir_tests::typed("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", context);
+    secured["transport_socket"] = json!({"name": "tls", "typed_config": context});
+    let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200},
+        "response_headers_to_add": [{"header": {"key": "connection", "value": "close"}}]});
+    let bootstrap = Bootstrap::new().listener("main", Hcm::new().routes(json!([route]))).cluster_value(secured);
+    let text = serde_json::to_string_pretty(&bootstrap.0).unwrap();
+    let (code, output) = check(&text);
+    assert_eq!(code, Some(0), "{output}");
+    let gateway = Gateway::weir(bootstrap).await;
+    for (at, path, reason) in [
+        ("typed_config\": {", "clusters[0].transport_socket.typed_config", "any endpoint is accepted"),
+        ("tls_minimum_protocol_version", "tls_params.tls_minimum_protocol_version", "TLSv1_0 is not supported"),
+        ("cipher_suites", "tls_params.cipher_suites", "passed over: AES128-SHA"),
+        ("\"key\": \"connection\"", "response_headers_to_add[0].header.key", "is not added to responses"),
+    ] {
+        let line = output.lines().find(|line| line.contains(reason)).unwrap_or_else(|| panic!("{reason}\n{output}"));
+        assert!(line.contains(&format!("{path}: warning: ")), "{line}");
+        if !at.starts_with("typed_config") {
+            assert!(line.contains(&format!(":{}: ", line_of(&text, at))), "{line}");
+        }
+        gateway.prints(&line.split_once(": ").unwrap().1.replace("warning: ", "")).await;
+    }
+}
+
+#[tokio::test]
 async fn zones_are_not_dropped_in_silence() {
     let mut bootstrap = Bootstrap::new();
     weir_tests::merge(&mut bootstrap.0, json!({"cluster_manager": {"local_cluster_name": "here"}}));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use weir_xds::{Kind, Problem, Resource};
 
 use super::Problems;
-use super::update::{Rejected, Report, Update};
+use super::update::{Rejected, Report, Update, Warning};
 use super::wanted::Wanted;
 
 /// The resources of one kind by name.
@@ -239,6 +239,9 @@ impl<T> Collection<T> {
             let previous = self.good(&name).map(|good| &good.value);
             match compile(&resource, previous, &mut problems) {
                 Some(value) if problems.is_empty() => {
+                    let warnings = located(&resource.path, problems.take_warnings()).into_iter();
+                    let source = &update.source;
+                    report.warnings.extend(warnings.map(|problem| Warning { source: Arc::clone(source), problem }));
                     candidates.push(Candidate { name, source: Arc::clone(&update.source), resource, value });
                 }
                 _ => {

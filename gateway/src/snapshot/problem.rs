@@ -19,7 +19,11 @@ impl fmt::Display for Problem {
 
 /// All that is wrong: compilation goes on after the first, so that an operator sees everything at once.
 #[derive(Clone, Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    wrong: Vec<Problem>,
+    /// What is taken, and most likely not what its author means.
+    warnings: Vec<Problem>,
+}
 
 impl Problems {
     /// Nothing wrong so far.
@@ -29,33 +33,50 @@ impl Problems {
 
     /// Adds one.
     pub fn push(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), reason: reason.into() });
+        self.wrong.push(Problem { path: path.into(), reason: reason.into() });
+    }
+
+    /// Adds what is no problem, and most likely not meant: it is told with the problems and refuses nothing.
+    pub fn warn(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.warnings.push(Problem { path: path.into(), reason: reason.into() });
     }
 
     /// Adds those of a part, which stands at `prefix` in the whole.
     pub fn nest(&mut self, prefix: &str, inner: Self) {
-        self.0.extend(inner.0.into_iter().map(|p| {
+        let nested = |p: Problem| {
             let path = if p.path.is_empty() || prefix.is_empty() || p.path.starts_with('[') {
                 format!("{prefix}{}", p.path)
             } else {
                 format!("{prefix}.{}", p.path)
             };
             Problem { path, reason: p.reason }
-        }));
+        };
+        self.wrong.extend(inner.wrong.into_iter().map(nested));
+        self.warnings.extend(inner.warnings.into_iter().map(nested));
     }
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.wrong.is_empty()
+    }
+
+    /// Whether there is nothing to tell at all.
+    pub fn is_silent(&self) -> bool {
+        self.wrong.is_empty() && self.warnings.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.wrong.len()
+    }
+
+    /// Takes out what was warned of.
+    pub fn take_warnings(&mut self) -> Self {
+        Self { wrong: std::mem::take(&mut self.warnings), warnings: Vec::new() }
     }
 
     /// The list.
     pub fn into_vec(self) -> Vec<Problem> {
-        self.0
+        self.wrong
     }
 }

@@ -402,6 +402,7 @@ impl Publisher {
         let mut again = Report::default();
         let changed = updates.into_iter().fold(false, |changed, update| compile(self, update, &mut again) | changed);
         report.accepted += again.accepted;
+        report.warnings.append(&mut again.warnings);
         changed
     }
 

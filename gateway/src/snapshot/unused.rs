@@ -47,7 +47,6 @@ impl Publisher {
         let key = |warning: &Warning| (Arc::clone(&warning.source), warning.problem.path.clone());
         let known: HashSet<_> = all.iter().map(key).collect();
         for warning in all.into_iter().filter(|warning| !self.warned.contains(&key(warning))) {
-            tracing::warn!(target: "config", source = &*warning.source, "{}", warning.problem);
             report.warnings.push(warning);
         }
         self.warned = known;

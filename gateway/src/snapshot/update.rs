@@ -47,7 +47,7 @@ pub struct Report {
     pub removed: usize,
     /// Resources that were refused.
     pub rejected: Vec<Rejected>,
-    /// What was taken and has no effect.
+    /// What was taken, and is most likely not meant.
     pub warnings: Vec<Warning>,
 }
 

@@ -328,9 +328,15 @@ impl Sources {
         for rejected in report.rejected {
             findings.extend(self.located(&rejected.source, rejected.problems));
         }
+        let mut by_source: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for warning in report.warnings {
-            let found = self.located(&warning.source, vec![warning.problem]);
-            self.warnings.extend(found.into_iter().map(|finding| Finding { is_fatal: false, ..finding }));
+            by_source.entry(warning.source).or_default().push(warning.problem);
+        }
+        for (source, problems) in by_source {
+            for finding in self.located(&source, problems) {
+                tracing::warn!(target: "config", "{finding}");
+                self.warnings.push(Finding { is_fatal: false, ..finding });
+            }
         }
     }
 

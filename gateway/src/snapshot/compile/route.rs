@@ -247,14 +247,14 @@ fn duration(proto: &pb::Duration, field: &str, problems: &mut Problems) -> Durat
 
 /// Adds problems of a field, if there are any.
 fn nest(problems: &mut Problems, field: &str, inner: Problems) {
-    if !inner.is_empty() {
+    if !inner.is_silent() {
         problems.nest(field, inner);
     }
 }
 
 /// Adds problems of an element of a list; the path is only written if there are any.
 fn nest_at(problems: &mut Problems, field: &str, at: usize, inner: Problems) {
-    if !inner.is_empty() {
+    if !inner.is_silent() {
         problems.nest(&format!("{field}[{at}]"), inner);
     }
 }

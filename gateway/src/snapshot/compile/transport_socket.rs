@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
 use weir_xds::pb;
 use weir_xds::pb::core::transport_socket::ConfigType;
 use weir_xds::pb::tls::common_tls_context::ValidationContextType;
@@ -161,7 +160,7 @@ pub fn compile_upstream_tls(
         return None;
     }
     if common.validation.is_empty() {
-        warn!(sni = proto.sni, "an upstream TLS context without validation_context accepts any endpoint");
+        problems.warn("", "without a validation_context any endpoint is accepted, whoever it is");
     }
     let params = UpstreamParams {
         protocol: common.protocol?,
@@ -311,7 +310,8 @@ fn protocol_of(proto: &pb::tls::TlsParameters, default_max: TlsProtocol, problem
         return None;
     };
     if min < TlsProtocol::TlSv12 {
-        warn!("TLS 1.0 and 1.1 are not supported; TLS 1.2 is the lowest version that is negotiated");
+        let reason = format!("{} is not supported; TLS 1.2 is the lowest that is negotiated", min.as_str_name());
+        problems.warn("tls_minimum_protocol_version", reason);
     }
     let suites = listed("cipher_suites", &proto.cipher_suites, protocol::cipher_suites, problems);
     let curves = listed("ecdh_curves", &proto.ecdh_curves, protocol::curves, problems);
@@ -351,7 +351,7 @@ fn listed<T>(
         }
         Ok(named) => {
             if !named.passed_over.is_empty() {
-                warn!("{field}: not supported and passed over: {}", named.passed_over.join(", "));
+                problems.warn(field, format!("not supported and passed over: {}", named.passed_over.join(", ")));
             }
             Some(named.usable)
         }

@@ -11,7 +11,7 @@ use super::FilterConfig;
 use super::per_route::RouteConfig;
 use crate::filter::header_mutation::{Append, AppendAction, HeaderMutation, HeaderMutations};
 use crate::snapshot::Problems;
-use crate::snapshot::compile::route::header_ops::{Framing, framing};
+use crate::snapshot::compile::route::header_ops::{Framing, OF_CONNECTION, framing};
 use crate::snapshot::compile::route::matching::string_matcher;
 use crate::telemetry::format::Format;
 
@@ -79,7 +79,10 @@ fn mutation(
             let mut inner = Problems::new();
             let name = option.header.as_ref().map(|header| header.key.as_str());
             let one = match name.filter(|_| target == Target::Response).map_or(Framing::None, framing) {
-                Framing::LeftOut => None,
+                Framing::LeftOut => {
+                    inner.warn("header.key", OF_CONNECTION);
+                    None
+                }
                 Framing::Refused(reason) => {
                     inner.push("header.key", reason);
                     None

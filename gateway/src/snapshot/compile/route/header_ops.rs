@@ -32,7 +32,6 @@ pub fn of_response(
 pub fn framing(name: &str) -> Framing {
     const CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
     if CONNECTION.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        tracing::warn!("adding {name:?} to responses has no effect: the field belongs to the connection");
         Framing::LeftOut
     } else if name.eq_ignore_ascii_case("content-length") {
         Framing::Refused("content-length is the codec's: another one would end the response elsewhere")
@@ -41,12 +40,15 @@ pub fn framing(name: &str) -> Framing {
     }
 }
 
+/// What is said of a field that is left out of responses.
+pub const OF_CONNECTION: &str = "has no effect: the field belongs to the connection, and is not added to responses";
+
 /// What a field has to do with where a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Nothing.
     None,
-    /// It belongs to the connection: it is not set, which has been said.
+    /// It belongs to the connection: it is not set, which is worth a warning.
     LeftOut,
     /// It cannot be set, and why.
     Refused(&'static str),
@@ -68,7 +70,7 @@ fn compile(
         let mut inner = Problems::new();
         let name = option.header.as_ref().map(|header| header.key.as_str());
         match framing.zip(name).map(|(framing, name)| framing(name)) {
-            Some(Framing::LeftOut) => {}
+            Some(Framing::LeftOut) => inner.warn("header.key", OF_CONNECTION),
             Some(Framing::Refused(reason)) => inner.push("header.key", reason),
             Some(Framing::None) | None => set.extend(set_header(option, &mut inner)),
         }
