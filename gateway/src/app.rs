@@ -122,6 +122,13 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     if !findings.is_empty() {
         return Err(AppError::Configuration(findings));
     }
+    if !sources.idle().is_empty() {
+        let told = match sources.idle().len() {
+            1 => "1 field that is set has no effect".to_owned(),
+            count => format!("{count} fields that are set have no effect"),
+        };
+        tracing::info!(target: "config", "{told}; `weir check` tells which and why");
+    }
     memory::give_back();
     let publisher = Arc::new(Mutex::new(publisher));
     let for_admin = Arc::clone(&publisher);

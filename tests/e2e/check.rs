@@ -229,6 +229,29 @@ async fn check_and_run_warn_of_the_same() {
 }
 
 #[tokio::test]
+async fn fields_without_effect_are_told_once_with_their_reason() {
+    let metadata = json!({"filter_metadata": {"a": {"b": "c"}}});
+    let listener = |name: &str| json!({"name": name, "metadata": metadata, "filter_chains": [{"filters": [Hcm::new().routes(json!([])).filter_value()]}]});
+    let mut bootstrap = Bootstrap::new().listener_value(listener("one")).listener_value(listener("two"));
+    bootstrap.0["admin"]["profile_path"] = "/tmp/x".into();
+    let text = serde_json::to_string_pretty(&bootstrap.0).unwrap();
+    let (code, output) = check(&text);
+    assert_eq!(code, Some(0), "{output}");
+    let notes: Vec<_> = output.lines().filter(|line| line.contains(": note: has no effect: ")).collect();
+    assert_eq!(notes.len(), 2, "{output}");
+    let line = line_of(&text, "profile_path");
+    assert!(
+        notes[0].ends_with(&format!(":{line}: admin.profile_path: note: has no effect: of Envoy's own profiler")),
+        "{output}"
+    );
+    assert!(
+        notes[1].contains("static_resources.listeners[0].metadata: ") && notes[1].ends_with(" (here and in 1 more)"),
+        "{output}"
+    );
+    Gateway::weir(bootstrap).await.prints("2 fields that are set have no effect").await;
+}
+
+#[tokio::test]
 async fn zones_are_not_dropped_in_silence() {
     let mut bootstrap = Bootstrap::new();
     weir_tests::merge(&mut bootstrap.0, json!({"cluster_manager": {"local_cluster_name": "here"}}));

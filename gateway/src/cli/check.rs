@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
+use weir_xds::Idle;
 
 use crate::{
     bootstrap::{Config, node},
@@ -14,7 +15,8 @@ use crate::{
 
 /// Checks configurations without running them: every problem in one go, with file, line and path
 ///
-/// Reads the files that they name, too: resources, certificates, modules. Exits with 1 if there is any problem.
+/// Reads the files that they name, too: resources, certificates, modules. Exits with 1 if there is any problem. Warnings
+/// are about what is most likely not meant, notes about fields that are set and have no effect here: of each the first place.
 ///
 /// Examples:
 ///   weir check bootstrap.yaml
@@ -61,13 +63,18 @@ impl Check {
 
 /// Prints what is wrong with one bootstrap, or what it holds; the number of problems.
 fn report(config: &Config) -> usize {
-    let Checked { findings, warnings, summary } = check(config);
+    let Checked { findings, warnings, idle, summary } = check(config);
     for finding in &findings {
         println!("{finding}");
     }
     for Finding { file, problem, .. } in &warnings {
         let at = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
         println!("{file}{at}: {}: warning: {}", problem.path, problem.reason);
+    }
+    for (file, Idle { path, line, reason, count, .. }) in &idle {
+        let at = line.map(|line| format!(":{line}")).unwrap_or_default();
+        let more = if *count > 1 { format!(" (here and in {} more)", count - 1) } else { String::new() };
+        println!("{file}{at}: {path}: note: has no effect: {reason}{more}");
     }
     if findings.is_empty() {
         println!("{}: OK: {summary}", config.0.name);
@@ -81,6 +88,8 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// What is right and most likely not meant.
     warnings: Vec<Finding>,
+    /// What is right and changes nothing here.
+    idle: Vec<(Arc<str>, Idle)>,
     summary: Summary,
 }
 
@@ -103,7 +112,8 @@ pub(super) fn check(config: &Config) -> Checked {
     findings.extend_from_slice(sources.lacking());
     // The bootstrap first, then its files.
     findings.sort_by_key(|f| (*f.file != *config.0.name, Arc::clone(&f.file), f.problem.line));
-    Checked { findings, warnings: sources.warnings().to_vec(), summary: sources.summary().clone() }
+    let (warnings, idle) = (sources.warnings().to_vec(), sources.idle().to_vec());
+    Checked { findings, warnings, idle, summary: sources.summary().clone() }
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ impl<T> Collection<T> {
             path: good.map(|good| good.path.clone()).unwrap_or_default(),
             version: good.map(|good| good.version.clone()).unwrap_or_default(),
             problems: Vec::new(),
+            idle: Vec::new(),
         };
         (entry.map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.source)), resource)
     }

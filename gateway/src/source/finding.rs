@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use weir_xds::{Bootstrap, Kind, Lines, Problem};
+use weir_xds::{Bootstrap, Idle, Kind, Lines, Problem};
 
 /// A problem and the file it is in. Shown as compilers do: `file:line: path: reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +100,13 @@ impl Texts {
             .collect();
         findings.sort_by_key(|f| (f.file != file, f.problem.line));
         findings
+    }
+
+    /// The file of a field without effect, and its place in it.
+    pub fn place(&self, idle: Idle) -> Option<(Arc<str>, Idle)> {
+        let at = Problem { path: idle.path.clone(), line: idle.line, reason: String::new() };
+        let Finding { file, problem, .. } = self.findings(vec![at]).pop()?;
+        Some((file, Idle { path: problem.path, line: problem.line, ..idle }))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::sync::Mutex;
-use weir_xds::{Bootstrap, Kind, Problem, Resource, content_hash, pb};
+use weir_xds::{Bootstrap, Idle, Kind, Problem, Resource, content_hash, pb};
 
 use super::{
     file::{self, FileError},
@@ -44,6 +44,8 @@ pub struct Sources {
     lacking: Vec<Finding>,
     /// What is right and most likely not meant, as far as it was found at the start.
     warnings: Vec<Finding>,
+    /// What is set and changes nothing, as far as it was found at the start; each with its file.
+    idle: Vec<(Arc<str>, Idle)>,
     summary: Summary,
     /// Files in the state they had then, or before, have been read.
     read_at: SystemTime,
@@ -55,6 +57,9 @@ impl Sources {
     pub fn new(texts: Texts, bootstrap: Bootstrap) -> Self {
         let dynamic = bootstrap.proto.dynamic_resources.unwrap_or_default();
         let root = |kind, config: Option<pb::core::ConfigSource>| root_reference(kind, &config?);
+        let mut idle = bootstrap.idle;
+        Idle::gather(&mut idle, bootstrap.resources.iter().flat_map(|resource| resource.idle.iter().cloned()));
+        let idle = idle.into_iter().filter_map(|idle| texts.place(idle)).collect();
         let roots = [root(Kind::Cluster, dynamic.cds_config), root(Kind::Listener, dynamic.lds_config)];
         Self {
             texts,
@@ -67,6 +72,7 @@ impl Sources {
             unready: Vec::new(),
             lacking: Vec::new(),
             warnings: Vec::new(),
+            idle,
             summary: Summary::default(),
             read_at: SystemTime::now(),
             watch: None,
@@ -109,6 +115,11 @@ impl Sources {
     /// What is right and most likely not meant, as far as it was found at the start.
     pub fn warnings(&self) -> &[Finding] {
         &self.warnings
+    }
+
+    /// What is set and changes nothing, as far as it was found at the start, the bootstrap's first.
+    pub fn idle(&self) -> &[(Arc<str>, Idle)] {
+        &self.idle
     }
 
     /// Waits until files have changed, and says which. To be followed by [`Sources::refresh`].
@@ -222,6 +233,9 @@ impl Sources {
             Ok(update) => {
                 if is_first {
                     self.summary.add(key.0, update.resources.len());
+                    let mut idle = Vec::new();
+                    Idle::gather(&mut idle, update.resources.iter().flat_map(|resource| resource.idle.iter().cloned()));
+                    self.idle.extend(idle.into_iter().map(|idle| (Arc::clone(&update.source), idle)));
                 }
                 let names = update.resources.iter().map(|r| r.name.clone()).collect();
                 self.files.insert(key.clone(), Some(names));

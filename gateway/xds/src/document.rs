@@ -5,8 +5,9 @@ use std::{collections::HashMap, mem};
 use prost::{Message, bytes::Bytes};
 
 use crate::{
-    check::check,
+    check::{Checked, check},
     decode::{self, Decoded, decode},
+    idle::Idle,
     lines::Lines,
     pb,
     problem::Problem,
@@ -26,6 +27,8 @@ pub struct Bootstrap {
     pub resources: Vec<Resource>,
     /// What is wrong outside of the resources; those have their own.
     pub problems: Vec<Problem>,
+    /// What is set outside of the resources and changes nothing.
+    pub idle: Vec<Idle>,
 }
 
 impl Bootstrap {
@@ -123,12 +126,13 @@ fn bootstrap(mut document: Document<'_>) -> Bootstrap {
     refuse_duplicates(&mut resources);
     let mut problems = document.outside(&resources);
     let reported = |p: &Problem| hides(&document.decoded.problems, p);
-    problems.extend(document.locate("", check(BOOTSTRAP, &rest)).into_iter().filter(|p| !reported(p)));
+    let Checked { problems: found, idle } = document.locate("", check(BOOTSTRAP, &rest));
+    problems.extend(found.into_iter().filter(|p| !reported(p)));
     let proto = pb::bootstrap::Bootstrap::decode(rest.as_slice()).unwrap_or_else(|e| {
         problems.push(Problem { path: String::new(), line: None, reason: format!("malformed bootstrap: {e}") });
         pb::bootstrap::Bootstrap::default()
     });
-    Bootstrap { proto, bytes, resources, problems }
+    Bootstrap { proto, bytes, resources, problems, idle }
 }
 
 /// Reads one resource from YAML or JSON: its message itself, without `@type`.
@@ -145,6 +149,7 @@ pub fn read_resource(kind: Kind, text: &str) -> Resource {
             path: String::new(),
             version: String::new(),
             problems: vec![problem],
+            idle: Vec::new(),
         },
     }
 }
@@ -244,15 +249,15 @@ impl<'a> Document<'a> {
                 path: path.clone(),
             });
         }
-        Resource { kind, name: String::new(), bytes: Bytes::new(), path, version, problems }
+        Resource { kind, name: String::new(), bytes: Bytes::new(), path, version, problems, idle: Vec::new() }
     }
 
     fn resource(&self, kind: Kind, path: String, bytes: Bytes, version: String) -> Resource {
         let mut problems = self.inside(&path);
-        let found = self.locate(&path, check(kind.message(), &bytes));
+        let Checked { problems: found, idle } = self.locate(&path, check(kind.message(), &bytes));
         let found: Vec<_> = found.into_iter().filter(|p| !hides(&problems, p)).collect();
         problems.extend(found);
-        Resource { kind, name: kind.name_of(&bytes).to_owned(), bytes, path, version, problems }
+        Resource { kind, name: kind.name_of(&bytes).to_owned(), bytes, path, version, problems, idle }
     }
 
     /// Problems of reading that lie in the part at `path`.
@@ -267,13 +272,14 @@ impl<'a> Document<'a> {
     }
 
     /// Puts `prefix` before the paths, and the lines beside them.
-    fn locate(&self, prefix: &str, problems: Vec<Problem>) -> Vec<Problem> {
-        let located = problems.into_iter().map(|mut problem| {
-            problem.path = join(prefix, &problem.path);
-            problem.line = self.lines.line(&problem.path);
-            problem
-        });
-        located.collect()
+    fn locate(&self, prefix: &str, mut found: Checked) -> Checked {
+        let problems = found.problems.iter_mut().map(|problem| (&mut problem.path, &mut problem.line));
+        let idle = found.idle.iter_mut().map(|idle| (&mut idle.path, &mut idle.line));
+        for (path, line) in problems.chain(idle) {
+            *path = join(prefix, path);
+            *line = self.lines.line(path);
+        }
+        found
     }
 }
 

@@ -11,6 +11,7 @@ mod coverage;
 mod decode;
 mod document;
 mod files;
+mod idle;
 mod json;
 mod lines;
 mod mask;
@@ -24,13 +25,14 @@ mod time;
 mod typed_struct;
 mod wire;
 
-pub use check::check;
+pub use check::{Checked, check};
 pub use coverage::{HonouredField, coverage_markdown, honoured_fields, self_check};
 pub use decode::{Decoded, decode};
 pub use document::{
     BOOTSTRAP, Bootstrap, Discovery, read_bootstrap, read_bootstrap_over, read_discovery, read_resource,
 };
 pub use files::{NamedFile, named_files};
+pub use idle::Idle;
 pub use json::{to_json, to_json_any};
 pub use lines::Lines;
 pub use mask::{MaskError, mask};

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use prost::bytes::Bytes;
 
-use crate::{problem::Problem, schema::name_of_type_url, wire};
+use crate::{idle::Idle, problem::Problem, schema::name_of_type_url, wire};
 
 /// What a resource is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +84,8 @@ pub struct Resource {
     pub version: String,
     /// What reading and checking it found, with paths from the top of the document.
     pub problems: Vec<Problem>,
+    /// What is set in it and changes nothing, with paths from the top of the document.
+    pub idle: Vec<Idle>,
 }
 
 impl Resource {

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use crate::{
     coverage::{self, Cover},
+    idle::Idle,
     problem::{Path, Problem, Step},
     schema::{self, Field, Kind, Message, Rule, Shape, WellKnown, name_of_type_url},
     tape::MAX_DEPTH,
@@ -18,19 +19,29 @@ use crate::{
 /// After so many problems, the rest is not looked at.
 const MAX_PROBLEMS: usize = 1_000;
 
-/// Everything that is not allowed in a message, by its full name, with paths relative to it.
-pub fn check(message: &str, bytes: &[u8]) -> Vec<Problem> {
-    let mut walk = Walk { path: Path::default(), problems: Vec::new() };
+/// What is found in a message, with paths relative to it.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What is not allowed.
+    pub problems: Vec<Problem>,
+    /// What changes nothing.
+    pub idle: Vec<Idle>,
+}
+
+/// Looks at every field of a message, by its full name.
+pub fn check(message: &str, bytes: &[u8]) -> Checked {
+    let mut walk = Walk { path: Path::default(), problems: Vec::new(), idle: Vec::new() };
     match schema::message_index(message) {
         Some(index) => walk.message(index, bytes, Mode { covered: true, validated: true, optional: false }),
         None => walk.problem(format!("unknown message type {message}")),
     }
-    walk.problems
+    Checked { problems: walk.problems, idle: walk.idle }
 }
 
 struct Walk<'b> {
     path: Path<'b>,
     problems: Vec<Problem>,
+    idle: Vec<Idle>,
 }
 
 /// What applies to a part.
@@ -107,7 +118,13 @@ impl<'b> Walk<'b> {
                 Some(Cover::Honoured) | None => (),
                 // What is no value of the enum breaks a rule as well: that is told once.
                 Some(Cover::Values(numbers)) => inner.validated &= self.enum_value(field, value, numbers),
-                Some(Cover::WithoutEffect(_) | Cover::Opaque) => inner.covered = false,
+                Some(Cover::WithoutEffect(reason)) => {
+                    if !is_zero(field.kind, value) && !coverage::is_label(reason) {
+                        self.idle(message.name, field.name, reason);
+                    }
+                    inner.covered = false;
+                }
+                Some(Cover::Opaque) => inner.covered = false,
                 Some(Cover::Off(_)) if is_zero(field.kind, value) => inner.covered = false,
                 Some(Cover::On(_)) if is_true(field.kind, value) => inner.covered = false,
                 Some(Cover::Refused(reason) | Cover::Off(reason) | Cover::On(reason)) => {
@@ -283,6 +300,14 @@ impl<'b> Walk<'b> {
             self.problem("set, but not supported by Weir".to_owned());
         } else {
             self.problem(format!("set, but not supported by Weir: {reason}"));
+        }
+    }
+
+    /// The path is rendered for the first of many places only.
+    fn idle(&mut self, message: &'static str, field: &'static str, reason: &'static str) {
+        match self.idle.iter_mut().find(|idle| idle.message == message && idle.field == field) {
+            Some(idle) => idle.count += 1,
+            None => self.idle.push(Idle { message, field, path: self.path.to_string(), line: None, reason, count: 1 }),
         }
     }
 

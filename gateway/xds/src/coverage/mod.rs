@@ -54,6 +54,11 @@ pub(crate) struct Section {
 pub(crate) const NOTHING: Section =
     Section { message: "", honoured: "", opaque: "", values: &[], idle: &[], off: &[], on: &[], refused: &[] };
 
+/// Whether a field changes nothing because it is a label, which is no more in Envoy: nobody misses an effect of it.
+pub(crate) fn is_label(reason: &str) -> bool {
+    reason.starts_with("a label: ")
+}
+
 /// What is done about each field of a message, in the order of its schema. None: the message as a whole is refused.
 pub(crate) fn of(message: u16) -> Option<&'static [Cover]> {
     static COMPILED: OnceLock<Vec<Option<Box<[Cover]>>>> = OnceLock::new();

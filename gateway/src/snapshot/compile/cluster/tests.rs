@@ -20,7 +20,7 @@ fn assignment(yaml: &str) -> pb::endpoint::ClusterLoadAssignment {
 /// What the table of fields refuses.
 fn refused_fields(yaml: &str) -> Vec<String> {
     let message = "envoy.config.cluster.v3.Cluster";
-    weir_xds::check(message, &weir_xds::decode(yaml, message).bytes).iter().map(|p| format!("{p:?}")).collect()
+    weir_xds::check(message, &weir_xds::decode(yaml, message).bytes).problems.iter().map(|p| format!("{p:?}")).collect()
 }
 
 fn compile_with(
