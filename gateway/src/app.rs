@@ -24,6 +24,7 @@ use tokio::task::LocalSet;
 use crate::admin;
 use crate::control::{Command, Control, Drain};
 use crate::plugin::{Node, Plugins};
+use crate::proxy::limits::ConnectionLimits;
 use crate::snapshot::{Publisher, PublisherSettings, SnapshotStore, Stopped};
 use crate::source::{self, Finding, Sources};
 use crate::telemetry::access_log::Sinks;
@@ -42,6 +43,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 pub struct Settings {
     /// Resources and where they come from.
     pub sources: Sources,
+    /// How many connections clients may have.
+    pub limits: ConnectionLimits,
     /// Worker threads; at least 1.
     pub concurrency: usize,
     /// The log of the process.
@@ -94,7 +97,8 @@ pub fn run(settings: Settings) -> Result<(), AppError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), AppError> {
-    let Settings { mut sources, concurrency, log, node, bootstrap, admin, admin_address_path, drain_time } = settings;
+    let Settings { mut sources, limits, concurrency, log, node, bootstrap, admin, admin_address_path, drain_time } =
+        settings;
     let registry = Registry::new(concurrency);
     log.count_in(registry.scope(Weir, ""));
     let (control, commands) = Control::new(concurrency, log);
@@ -134,7 +138,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let for_admin = Arc::clone(&publisher);
     tokio::task::spawn_local(async move { asked.answer(&for_admin).await });
 
-    let workers = Workers::start(concurrency, &store, &sinks, &registry)?;
+    let workers = Workers::start(concurrency, &store, &sinks, &registry, &Arc::new(limits))?;
     let mut gateway = Gateway { control, store, workers, listeners: Listeners::default(), sinks, drain_time };
     gateway.follow(&mut *publisher.lock().await)?;
     // Before it is ready: files that are wrong keep it from that.

@@ -1,5 +1,7 @@
 //! What to start with: a bootstrap as the command line gives it, and what of it concerns the process itself.
 
+mod runtime;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use prost::Message;
@@ -7,8 +9,11 @@ use weir_xds::{Bootstrap, Problem, pb};
 
 use crate::{
     plugin::{Locality, Node},
+    proxy::limits::ConnectionLimits,
     source::{Finding, Sources, Texts},
 };
+
+use runtime::{Runtime, runtime};
 
 /// What to call a configuration that came without a file.
 const INLINE_NAME: &str = "--config-yaml";
@@ -52,8 +57,12 @@ impl Config {
         Texts { name, text, over: None }.findings(problems)
     }
 
-    pub(crate) fn sources(&self, bootstrap: Bootstrap) -> Sources {
-        Sources::new(self.0.clone(), bootstrap)
+    /// Where its resources come from, and how many connections clients may have.
+    pub(crate) fn sources(&self, mut bootstrap: Bootstrap) -> (Sources, ConnectionLimits) {
+        let Runtime { limits, problems, idle } = runtime(&bootstrap);
+        bootstrap.problems.extend(problems);
+        bootstrap.idle.extend(idle);
+        (Sources::new(self.0.clone(), bootstrap), limits)
     }
 
     /// Where the admin listens, if the bootstrap has one.

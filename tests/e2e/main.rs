@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod admin_limits;
+mod admission;
 mod busy;
 mod check;
 mod client_certs;

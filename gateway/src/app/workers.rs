@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::proxy::limits::ConnectionLimits;
 use crate::proxy::listener::{self, Accepting};
 use crate::proxy::worker::Worker;
 use crate::snapshot::SnapshotStore;
@@ -60,17 +61,18 @@ impl Workers {
         store: &Arc<SnapshotStore>,
         sinks: &Arc<Sinks>,
         registry: &Arc<Registry>,
+        limits: &Arc<ConnectionLimits>,
     ) -> io::Result<Self> {
         let mut workers = Self { mailboxes: Vec::new(), connections: Vec::new(), threads: Vec::new() };
         for index in 1..=count {
             let (sender, mail) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));
             let (store, sinks, open) = (Arc::clone(store), Arc::clone(sinks), Arc::clone(&connections));
-            let scope = registry.scope(Weir, "");
+            let (scope, limits) = (registry.scope(Weir, ""), Arc::clone(limits));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let tasks = LocalSet::new();
-                let worker = Worker::new(index, store, sinks, open, scope);
+                let worker = Worker::new(index, store, sinks, open, limits, scope);
                 runtime.block_on(tasks.run_until(run(Rc::clone(&worker), mail)));
                 // Connections that are cut leave their lines.
                 drop(tasks);

@@ -106,7 +106,7 @@ pub(super) fn check(config: &Config) -> Checked {
     if !bootstrap.problems.iter().any(|problem| problem.path.starts_with("admin.address")) {
         findings.extend(config.admin(&bootstrap).err().unwrap_or_default());
     }
-    let mut sources = config.sources(bootstrap);
+    let (mut sources, _) = config.sources(bootstrap);
     findings.extend(sources.load(&mut publisher));
     findings.extend_from_slice(sources.unready());
     findings.extend_from_slice(sources.lacking());

@@ -76,10 +76,14 @@ impl Run {
             Ok(log) => log,
             Err(error) => return fail(&format!("cannot start the log: {error}")),
         };
+        let node = node(&bootstrap, self.service_cluster, self.service_node);
+        let bytes = bootstrap.bytes.clone();
+        let (sources, limits) = config.sources(bootstrap);
         let settings = Settings {
-            node: node(&bootstrap, self.service_cluster, self.service_node),
-            bootstrap: bootstrap.bytes.clone(),
-            sources: config.sources(bootstrap),
+            node,
+            bootstrap: bytes,
+            sources,
+            limits,
             concurrency: self.concurrency.map_or_else(cores, usize::from),
             log: log.clone(),
             admin,

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::admission::{Admitted, admit};
+use super::limits::Room;
 use super::log::ConnectionLog;
 use super::worker::{HeldSnapshot, Worker};
 use super::{h1, h2};
@@ -116,9 +117,10 @@ pub(super) async fn serve(
     tcp: TcpStream,
     remote: SocketAddr,
     local: SocketAddr,
+    room: Room,
 ) {
     let accepted = Instant::now();
-    let _counted = Counted::new(&worker, &listener, accepted);
+    let _counted = Counted::new(&worker, &listener, accepted, room);
     let log = ConnectionLog::of(&worker, &listener);
     let mut info = ConnectionInfo {
         id: worker.next_connection_id(),
@@ -178,15 +180,16 @@ struct Counted {
     /// The scope outlives the configuration that named it: holding that would keep it for as long as the connection.
     scope: Scope<metric_names::Listener>,
     accepted: Instant,
+    _room: Room,
 }
 
 impl Counted {
-    fn new(worker: &Rc<Worker>, listener: &Listener, accepted: Instant) -> Self {
+    fn new(worker: &Rc<Worker>, listener: &Listener, accepted: Instant, room: Room) -> Self {
         let metrics = listener.scope.chunk(worker.index);
         metrics.inc(metric::DOWNSTREAM_CX_TOTAL);
         metrics.up(metric::DOWNSTREAM_CX_ACTIVE);
         worker.connection_opened();
-        Self { worker: Rc::clone(worker), scope: listener.scope.clone(), accepted }
+        Self { worker: Rc::clone(worker), scope: listener.scope.clone(), accepted, _room: room }
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::connection;
+use super::limits::Full;
 use super::worker::Worker;
 use crate::snapshot::listener::Listener;
-use crate::telemetry::metrics::names::weir;
+use crate::telemetry::metrics::names::{listener as metric, weir};
 
 /// Pause after an error of the machine (no descriptors, no memory), doubled up to a second while it lasts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -86,8 +87,19 @@ fn spawn(
 ) {
     let newest = worker.snapshot().listener(name).cloned();
     let listener = newest.unwrap_or_else(|| Arc::clone(&state.borrow().listener));
+    let room = match worker.connection_limits.take(&listener) {
+        Ok(room) => room,
+        // As in Envoy it is accepted and closed at once: it must not wait where nobody looks.
+        Err(full) => {
+            listener.scope.chunk(worker.index).inc(match full {
+                Full::Gateway => metric::DOWNSTREAM_GLOBAL_CX_OVERFLOW,
+                Full::Listener => metric::DOWNSTREAM_CX_OVERFLOW,
+            });
+            return;
+        }
+    };
     let Ok(local) = tcp.local_addr() else { return };
-    tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, tcp, remote, local));
+    tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, tcp, remote, local, room));
 }
 
 /// The client was gone before it was accepted: nothing is wrong with the listener.

@@ -8,6 +8,7 @@ mod error;
 mod forwarded;
 mod h1;
 mod h2;
+pub mod limits;
 pub mod listener;
 mod log;
 mod prepare;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::limits::ConnectionLimits;
 use crate::cluster::WorkerClusters;
 use crate::snapshot::compile::filter::WorkerFilters;
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -34,6 +35,8 @@ pub struct Worker {
     pub filters: WorkerFilters,
     /// Lines of access logs on their way out.
     pub logs: RefCell<LogBuffers>,
+    /// How many connections clients may have.
+    pub connection_limits: Arc<ConnectionLimits>,
     store: Arc<SnapshotStore>,
     current: RefCell<(u64, HeldSnapshot)>,
     draining: Cell<Draining>,
@@ -65,6 +68,7 @@ impl Worker {
         store: Arc<SnapshotStore>,
         sinks: Arc<Sinks>,
         connections: Arc<AtomicUsize>,
+        connection_limits: Arc<ConnectionLimits>,
         scope: Scope<Weir>,
     ) -> Rc<Self> {
         let current = store.load();
@@ -74,6 +78,7 @@ impl Worker {
             clusters: WorkerClusters::new(index),
             filters: WorkerFilters::new(index),
             logs: RefCell::new(LogBuffers::new(sinks, index)),
+            connection_limits,
             current: RefCell::new((store.generation(), Rc::new(current))),
             store,
             draining: Cell::new(Draining::No),

@@ -34,6 +34,8 @@ pub struct Listener {
     pub inspect_timeout: Option<Duration>,
     /// After that time go on without knowing (`continue_on_listener_filters_timeout`).
     pub continue_on_timeout: bool,
+    /// Its connections come although the gateway has as many as it may (`ignore_global_conn_limit`).
+    pub ignores_global_limit: bool,
     /// Counters under `listener.<address>.`.
     pub scope: Scope<names::Listener>,
     /// Counters of its TLS handshakes.

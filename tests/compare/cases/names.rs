@@ -22,10 +22,7 @@ const ABSENT: [(&[&str], &str); 21] = [
         &["_bytes_buffered", "_queue_overloaded"],
         "a connection is read no faster than what was read is taken: next to nothing waits",
     ),
-    (
-        &["overload", "global_cx_overflow", "downstream_cx_overflow"],
-        "there are no overload manager and no limits of connections",
-    ),
+    (&["overload"], "there is no overload manager"),
     (&["internal_redirect"], "internal redirects are refused"),
     (&["upgrades_"], "upgrades are refused"),
     (&["metadata_not_supported", "response_flood"], "HTTP/1 has no metadata, and answers to a client wait for it"),

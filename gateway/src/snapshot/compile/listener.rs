@@ -130,6 +130,7 @@ pub fn compile_listener(
         default_chain,
         // As in Envoy, it is added where chains cannot be told apart without it.
         tls_inspector: inspects || needs_inspector,
+        ignores_global_limit: proto.ignore_global_conn_limit,
         inspect_timeout,
         continue_on_timeout: proto.continue_on_listener_filters_timeout,
         scope: cx.registry.scope(names::Listener, stat_name.as_str()),

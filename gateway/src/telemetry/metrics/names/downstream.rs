@@ -99,8 +99,10 @@ kinds! {
     Listener listener "listener.{envoy_listener_address}" {
         counters {
             DOWNSTREAM_CX_DESTROY "downstream_cx_destroy";
+            DOWNSTREAM_CX_OVERFLOW "downstream_cx_overflow";
             DOWNSTREAM_CX_TOTAL "downstream_cx_total": per_worker;
             DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT "downstream_cx_transport_socket_connect_timeout";
+            DOWNSTREAM_GLOBAL_CX_OVERFLOW "downstream_global_cx_overflow";
             DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE "downstream_listener_filter_remote_close";
             DOWNSTREAM_PRE_CX_TIMEOUT "downstream_pre_cx_timeout";
             NO_FILTER_CHAIN_MATCH "no_filter_chain_match";

@@ -6,9 +6,8 @@ use super::LATER;
 pub(super) const BOOTSTRAP: &[Section] = &[
     Section {
         message: "envoy.config.bootstrap.v3.Bootstrap",
-        honoured: "node static_resources dynamic_resources admin default_regex_engine cluster_manager",
+        honoured: "node static_resources dynamic_resources admin default_regex_engine cluster_manager layered_runtime",
         idle: &[
-            ("layered_runtime", "there is no runtime: Envoy's flags and guards mean nothing here"),
             ("stats_flush_interval stats_flush_on_admin", "metrics are read, not flushed: there are no sinks"),
             ("stats_eviction_interval", "metrics nobody has used cost nothing"),
             ("watchdog watchdogs", "guests have time limits of their own; there is no watchdog thread"),
@@ -47,6 +46,17 @@ pub(super) const BOOTSTRAP: &[Section] = &[
         honoured: "listeners clusters secrets",
         ..NOTHING
     },
+    Section { message: "envoy.config.bootstrap.v3.LayeredRuntime", honoured: "layers", ..NOTHING },
+    Section {
+        message: "envoy.config.bootstrap.v3.RuntimeLayer",
+        honoured: "name",
+        opaque: "static_layer",
+        idle: &[(
+            "disk_layer admin_layer rtds_layer",
+            "only static layers are read, and of them limits of connections",
+        )],
+        ..NOTHING
+    },
     Section {
         message: "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
         honoured: "lds_config cds_config",
@@ -62,7 +72,7 @@ pub(super) const BOOTSTRAP: &[Section] = &[
         idle: &[
             ("access_log access_log_path", "requests to the admin are not logged"),
             ("profile_path", "of Envoy's own profiler"),
-            ("ignore_global_conn_limit", "there is no such limit"),
+            ("ignore_global_conn_limit", "connections of the admin have a limit of their own"),
         ],
         refused: &[("socket_options", LATER), ("allow_paths", "bind the admin to loopback, and keep others off it")],
         ..NOTHING

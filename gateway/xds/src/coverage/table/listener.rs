@@ -8,14 +8,13 @@ pub(super) const LISTENER: &[Section] = &[
         message: "envoy.config.listener.v3.Listener",
         honoured: "name address filter_chains default_filter_chain listener_filters listener_filters_timeout \
                    continue_on_listener_filters_timeout per_connection_buffer_limit_bytes access_log tcp_backlog_size \
-                   stat_prefix traffic_direction deprecated_v1",
+                   stat_prefix traffic_direction deprecated_v1 ignore_global_conn_limit",
         idle: &[
             ("metadata", "nothing matches, balances or logs by it; dumps show it"),
             ("drain_type", "a changed listener drains no connection"),
             ("connection_balance_config", "the kernel spreads connections over the workers (SO_REUSEPORT)"),
             ("reuse_port", "SO_REUSEPORT is always used"),
             ("max_connections_to_accept_per_socket_event", "workers take turns on their own"),
-            ("ignore_global_conn_limit", "there is no such limit"),
             ("bypass_overload_manager", "there is no overload manager"),
         ],
         off: &[
