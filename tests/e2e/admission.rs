@@ -1,11 +1,17 @@
-//! How many clients may come.
+//! How long a client may take, and how many may come, before a connection is served.
 
 use serde_json::{Value, json};
-use weir_tests::{Bootstrap, Client, Hcm, eventually, merge};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_tests::{Bootstrap, Client, Gateway, Hcm, eventually, merge, typed};
 
 fn answering() -> Value {
     let answer = json!({"status": 200, "body": {"inline_string": "text"}});
     Hcm::new().routes(json!([{"match": {"prefix": "/"}, "direct_response": answer}])).filter_value()
+}
+
+fn inspector(fields: Value) -> Value {
+    json!([{"name": "inspector", "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", fields)}])
 }
 
 /// A cleartext listener with these fields.
@@ -13,6 +19,28 @@ fn listener(fields: Value) -> Bootstrap {
     let mut listener = json!({"name": "main", "filter_chains": [{"filters": [answering()]}]});
     merge(&mut listener, fields);
     Bootstrap::new().listener_value(listener)
+}
+
+/// Sends these bytes and holds the connection open until the gateway ends it.
+async fn held_open(gateway: &Gateway, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    // Closed or reset; TLS may begin before.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_client_hello_may_be_bounded_and_must_be_one() {
+    let strict = json!({"max_client_hello_size": 256, "close_connection_on_client_hello_parsing_errors": true});
+    let gateway = Gateway::weir(listener(json!({"listener_filters": inspector(strict)}))).await;
+    // Handshake records that begin a ClientHello of 1000 bytes.
+    let mut long = vec![0x16, 3, 1, 3, 0xec, 1, 0, 3, 0xe8];
+    long.extend_from_slice(&[0; 600]);
+    held_open(&gateway, &long).await;
+    assert_eq!(gateway.stat("tls_inspector.client_hello_too_large").await, Some(1));
+    held_open(&gateway, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(gateway.stat("tls_inspector.tls_not_found").await, Some(1));
+    gateway.stat_becomes("listener.127.0.0.1_0.downstream_cx_active", 0).await;
 }
 
 #[tokio::test]

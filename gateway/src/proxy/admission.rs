@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 use super::worker::Worker;
 use crate::filter::network::{Arrival, NetworkAction, NetworkChain};
 use crate::snapshot::compile::network_filter::{self, NetworkFilterInstance};
-use crate::snapshot::listener::{FilterChain, Hello, Listener};
+use crate::snapshot::listener::{FilterChain, Hello, HelloLimits, Listener};
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{TlsInspector, listener as metric, listener_ssl, tls_inspector};
 use crate::telemetry::{ConnectionInfo, HandshakeFailure, TlsInfo};
-use crate::tls::client_hello::{ClientHello, Inspection, Inspector};
+use crate::tls::client_hello::{ClientHello, Inspection, Inspector, MAX_CLIENT_HELLO};
 use crate::tls::{Io, TlsError, Unverified};
 
 /// One read takes a usual ClientHello whole.
@@ -106,9 +106,7 @@ async fn listen_first(
     tcp: &mut TcpStream,
     peeked: &mut BytesMut,
 ) -> Option<Option<ClientHello>> {
-    if !listener.tls_inspector {
-        return Some(None);
-    }
+    let Some(HelloLimits { most, only_tls }) = listener.tls_inspector else { return Some(None) };
     let metrics = listener.scope.chunk(worker.index);
     let inspector = listener.inspector_scope.chunk(worker.index);
     metrics.up(metric::DOWNSTREAM_PRE_CX_ACTIVE);
@@ -116,38 +114,61 @@ async fn listen_first(
         let mut hello = Inspector::default();
         loop {
             match hello.inspect(peeked) {
-                Inspection::Tls(hello) => return Ok(Some(hello)),
-                Inspection::NotTls(_) => return Ok(None),
+                Inspection::Tls(hello) => return Ok(Heard::Tls(hello)),
+                // Nothing else takes so long to be told.
+                Inspection::NotTls(_) if peeked.len() >= MAX_CLIENT_HELLO => return Ok(Heard::TooLarge),
+                Inspection::NotTls(_) => return Ok(Heard::Other),
+                Inspection::Incomplete if peeked.len() >= most => return Ok(Heard::TooLarge),
                 Inspection::Incomplete => {}
             }
-            peeked.reserve(HELLO_READ);
-            if tcp.read_buf(peeked).await? == 0 {
+            let room = HELLO_READ.min(most - peeked.len());
+            peeked.reserve(room);
+            if (&mut *tcp).take(room as u64).read_buf(peeked).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
     };
     let inspected = limited(listener.inspect_timeout, inspecting).await;
     metrics.down(metric::DOWNSTREAM_PRE_CX_ACTIVE);
+    if let Some(Ok(Heard::Tls(_) | Heard::Other)) = &inspected {
+        inspector.record(tls_inspector::BYTES_PROCESSED, peeked.len() as u64);
+    }
     match inspected {
-        Some(Ok(hello)) => {
-            count_hello(inspector, hello.as_ref());
-            Some(hello)
+        Some(Ok(Heard::Tls(hello))) => {
+            count_hello(inspector, &hello);
+            Some(Some(hello))
+        }
+        Some(Ok(Heard::Other)) => {
+            inspector.inc(tls_inspector::TLS_NOT_FOUND);
+            if only_tls { None } else { Some(None) }
+        }
+        // As in Envoy, whatever else is allowed.
+        Some(Ok(Heard::TooLarge)) => {
+            inspector.inc(tls_inspector::CLIENT_HELLO_TOO_LARGE);
+            None
         }
         Some(Err::<_, std::io::Error>(_)) => {
             inspector.inc(tls_inspector::CONNECTION_CLOSED);
             metrics.inc(metric::DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
             None
         }
-        None if listener.continue_on_timeout => Some(None),
         None => {
             metrics.inc(metric::DOWNSTREAM_PRE_CX_TIMEOUT);
-            None
+            if listener.continue_on_timeout { Some(None) } else { None }
         }
     }
 }
 
-fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: Option<&ClientHello>) {
-    let Some(hello) = hello else { return inspector.inc(tls_inspector::TLS_NOT_FOUND) };
+/// What a client has said first.
+enum Heard {
+    Tls(ClientHello),
+    /// No TLS, or none that is sound.
+    Other,
+    /// More than a ClientHello may have.
+    TooLarge,
+}
+
+fn count_hello(inspector: Chunk<'_, TlsInspector>, hello: &ClientHello) {
     let (sni, alpn) = (hello.server_name.is_some(), hello.alpn().next().is_some());
     inspector.inc(tls_inspector::TLS_FOUND);
     inspector.inc(if sni { tls_inspector::SNI_FOUND } else { tls_inspector::SNI_NOT_FOUND });

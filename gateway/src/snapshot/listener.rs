@@ -10,6 +10,7 @@ use super::connection_manager::ConnectionManager;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Scope, names};
 use crate::tls::DownstreamTls;
+use crate::tls::client_hello::MAX_CLIENT_HELLO;
 
 /// `envoy.config.listener.v3.Listener`, ready to serve.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub struct Listener {
     pub index: ChainIndex,
     /// Takes what no chain matches.
     pub default_chain: Option<Arc<FilterChain>>,
-    /// A tls_inspector is configured: chains can be told apart by what the client says first.
-    pub tls_inspector: bool,
+    /// Chains can be told apart by what the client says first.
+    pub tls_inspector: Option<HelloLimits>,
     /// How long a client may take until the inspector knows enough. Default 15 s.
     pub inspect_timeout: Option<Duration>,
     /// After that time go on without knowing (`continue_on_listener_filters_timeout`).
@@ -48,6 +49,21 @@ pub struct Listener {
     pub waits_for: Box<[Awaited]>,
     /// How long it waits for them; `None`: for ever. Default 15 s.
     pub warming_timeout: Option<Duration>,
+}
+
+/// How the beginning of a connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloLimits {
+    /// Bytes that may come until the ClientHello is whole. Default 64 KiB.
+    pub most: usize,
+    /// What is no ClientHello ends the connection, instead of being taken as cleartext.
+    pub only_tls: bool,
+}
+
+impl Default for HelloLimits {
+    fn default() -> Self {
+        Self { most: MAX_CLIENT_HELLO, only_tls: false }
+    }
 }
 
 /// Something from a source that a listener needs before it listens.

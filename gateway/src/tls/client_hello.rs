@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-/// Longest ClientHello that is waited for, in bytes with the heads of its records; a longer one counts as malformed, as
-/// in Envoy.
+/// Longest ClientHello that is read, in bytes with the heads of its records, unless the listener says less. One that says of
+/// itself that it is longer counts as malformed, as in Envoy.
 pub const MAX_CLIENT_HELLO: usize = 64 * 1024;
 
 /// RFC 8446 section 5.1: 2^14, and the 256 that older versions allow on top.

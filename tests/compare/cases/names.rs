@@ -114,6 +114,8 @@ async fn names(kind: Kind) -> BTreeSet<String> {
         json!({"require_client_certificate": true, "common_tls_context": {
             "tls_certificate_sds_secret_configs": [{"name": "server", "sds_config": sds}], "validation_context": trusted}}),
     );
+    let inspector = typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", json!({}));
+    let inspector = json!([{"name": "inspector", "typed_config": inspector}]);
     let socket = |context| json!({"name": "envoy.transport_sockets.tls", "typed_config": context});
     let mut to_endpoint = cluster("t", &[secured.address]);
     let context = json!({"sni": "test.example", "common_tls_context": {"validation_context": trusted, "tls_certificates": [pair]}});
@@ -124,7 +126,9 @@ async fn names(kind: Kind) -> BTreeSet<String> {
     let chain = json!({"filters": [Hcm::new().filter_value()], "transport_socket": socket(tls)});
     let bootstrap = Bootstrap::new()
         .listener("main", Hcm::new().set(rds))
-        .listener_value(json!({"name": "secure", "stat_prefix": "secure", "filter_chains": [chain]}))
+        .listener_value(
+            json!({"name": "secure", "stat_prefix": "secure", "listener_filters": inspector, "filter_chains": [chain]}),
+        )
         .cluster("a", plain.address)
         .cluster_value(to_endpoint)
         .set(json!({"dynamic_resources": {"cds_config": cds}}));

@@ -14,10 +14,11 @@ use super::network_filter::{self, NetworkFilterConfig};
 use super::transport_socket::{TlsCx, compile_downstream_socket, sds_references};
 use crate::plugin::Plugins;
 use crate::snapshot::connection_manager::ConnectionManager;
-use crate::snapshot::listener::{Awaited, ChainIndex, ChainMatch, FilterChain, Listener};
+use crate::snapshot::listener::{Awaited, ChainIndex, ChainMatch, FilterChain, HelloLimits, Listener};
 use crate::snapshot::{Problems, Reference};
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::metrics::{Registry, Scope, names};
+use crate::tls::client_hello::MAX_CLIENT_HELLO;
 use pb::core::address::Address;
 use pb::core::socket_address::PortSpecifier;
 use pb::hcm::http_connection_manager::RouteSpecifier;
@@ -65,7 +66,7 @@ pub fn compile_listener(
 ) -> Option<CompiledListener> {
     let before = problems.len();
     let address = address(proto.address.as_ref(), problems);
-    let inspects = listener_filters(&proto.listener_filters, problems);
+    let inspector = listener_filters(&proto.listener_filters, problems);
     let mut access_logs = Vec::with_capacity(proto.access_log.len());
     for (at, log) in proto.access_log.iter().enumerate() {
         let mut inner = Problems::new();
@@ -129,7 +130,7 @@ pub fn compile_listener(
         index,
         default_chain,
         // As in Envoy, it is added where chains cannot be told apart without it.
-        tls_inspector: inspects || needs_inspector,
+        tls_inspector: inspector.or_else(|| needs_inspector.then(HelloLimits::default)),
         ignores_global_limit: proto.ignore_global_conn_limit,
         inspect_timeout,
         continue_on_timeout: proto.continue_on_listener_filters_timeout,
@@ -175,14 +176,22 @@ fn address(proto: Option<&pb::core::Address>, problems: &mut Problems) -> Option
     Some(SocketAddr::new(ip.ok()?, port.ok()?))
 }
 
-/// Whether a tls_inspector is among them; there is no other one.
-fn listener_filters(protos: &[pb::listener::ListenerFilter], problems: &mut Problems) -> bool {
-    let mut inspects = false;
+/// The tls_inspector among them; there is no other one.
+fn listener_filters(protos: &[pb::listener::ListenerFilter], problems: &mut Problems) -> Option<HelloLimits> {
+    let mut inspector = None;
     for (at, filter) in protos.iter().enumerate() {
         let path = format!("listener_filters[{at}]");
         match &filter.config_type {
             Some(ListenerFilterType::TypedConfig(any)) if pb::is::<pb::tls_inspector::TlsInspector>(any) => {
-                inspects = true;
+                match pb::unpack::<pb::tls_inspector::TlsInspector>(any) {
+                    Ok(proto) => {
+                        inspector = Some(HelloLimits {
+                            most: proto.max_client_hello_size.map_or(MAX_CLIENT_HELLO, |size| size.value as usize),
+                            only_tls: proto.close_connection_on_client_hello_parsing_errors,
+                        });
+                    }
+                    Err(error) => problems.push(format!("{path}.typed_config"), error.to_string()),
+                }
             }
             Some(ListenerFilterType::TypedConfig(any)) => problems.push(
                 format!("{path}.typed_config"),
@@ -197,7 +206,7 @@ fn listener_filters(protos: &[pb::listener::ListenerFilter], problems: &mut Prob
             problems.push(format!("{path}.filter_disabled"), "not supported");
         }
     }
-    inspects
+    inspector
 }
 
 fn chain_match(proto: Option<&pb::listener::FilterChainMatch>, problems: &mut Problems) -> ChainMatch {

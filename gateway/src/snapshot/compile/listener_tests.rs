@@ -33,7 +33,7 @@ const HCM: &str = "filter_chains[0].filters[0].typed_config";
 fn defaults_are_envoys() {
     let compiled = compile(&listener("l", 8080, &inline("c"))).unwrap();
     assert_eq!(compiled.address, "127.0.0.1:8080".parse().unwrap());
-    assert!(!compiled.tls_inspector && compiled.default_chain.is_none() && compiled.waits_for.is_empty());
+    assert!(compiled.tls_inspector.is_none() && compiled.default_chain.is_none() && compiled.waits_for.is_empty());
     assert_eq!(compiled.inspect_timeout, Some(Duration::from_secs(15)));
     assert_eq!(&*compiled.chains[0].name, "filter_chains[0]");
     let manager = &compiled.chains[0].manager;
@@ -196,7 +196,7 @@ fn chains(matches: &[&str]) -> String {
 fn chains_are_found_by_what_they_match() {
     let compiled =
         compile(&chains(&["{server_names: [A.example, '*.example']}", "{transport_protocol: raw_buffer}"])).unwrap();
-    assert!(compiled.tls_inspector, "added where chains cannot be told apart without it");
+    assert!(compiled.tls_inspector.is_some(), "added where chains cannot be told apart without it");
     let hello = |tls, server_name| Hello { tls, server_name, protocols: &[] };
     let name = |hello: &Hello<'_>| compiled.choose(hello).map(|chain| chain.name.to_string());
     assert_eq!(name(&hello(true, Some("a.example"))).as_deref(), Some("filter_chains[0]"));
@@ -248,7 +248,7 @@ fn other_filters_are_refused() {
         "{plain}listener_filters: [{{name: t, typed_config: {{\"@type\": \
          type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}}}]\n"
     );
-    assert!(compile(&inspector).unwrap().tls_inspector);
+    assert!(compile(&inspector).unwrap().tls_inspector.is_some());
 }
 
 #[test]

@@ -49,12 +49,11 @@ pub(super) const BOOTSTRAP: &[Section] = &[
     Section { message: "envoy.config.bootstrap.v3.LayeredRuntime", honoured: "layers", ..NOTHING },
     Section {
         message: "envoy.config.bootstrap.v3.RuntimeLayer",
-        honoured: "name",
         opaque: "static_layer",
-        idle: &[(
-            "disk_layer admin_layer rtds_layer",
-            "only static layers are read, and of them limits of connections",
-        )],
+        idle: &[
+            ("name", "a label: only /runtime of Envoy's admin shows it"),
+            ("disk_layer admin_layer rtds_layer", "only static layers are read, and of them limits of connections"),
+        ],
         ..NOTHING
     },
     Section {

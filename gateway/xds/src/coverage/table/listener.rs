@@ -52,11 +52,8 @@ pub(super) const LISTENER: &[Section] = &[
     Section {
         message: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
         off: &[("enable_ja3_fingerprinting enable_ja4_fingerprinting", LATER)],
-        idle: &[
-            ("initial_read_buffer_size", "the buffer grows as needed"),
-            ("close_connection_on_client_hello_parsing_errors", "what is no ClientHello is taken as cleartext"),
-            ("max_client_hello_size", "a ClientHello may have 64 KiB"),
-        ],
+        honoured: "close_connection_on_client_hello_parsing_errors max_client_hello_size",
+        idle: &[("initial_read_buffer_size", "the buffer grows as needed")],
         ..NOTHING
     },
     Section {
