@@ -7,6 +7,7 @@
 
 mod listeners;
 mod memory;
+mod shutdown;
 mod workers;
 
 use std::io;
@@ -34,9 +35,6 @@ use crate::telemetry::metrics::names::{Server, Weir, server};
 pub use listeners::BindError;
 use listeners::Listeners;
 use workers::{Mail, Workers};
-
-/// How often it is looked whether all connections have ended while draining.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// What to start with.
 #[derive(Debug)]
@@ -236,8 +234,8 @@ impl Gateway {
                     continue;
                 }
                 command = commands.recv() => command.unwrap_or(Command::Quit),
-                _ = signals.terminate.recv() => Command::Shutdown,
-                _ = signals.interrupt.recv() => Command::Shutdown,
+                _ = signals.terminate.recv() => Command::Shutdown { hurried: false },
+                _ = signals.interrupt.recv() => Command::Shutdown { hurried: true },
                 _ = signals.reopen.recv() => Command::ReopenLogs,
             };
             match command {
@@ -247,17 +245,8 @@ impl Gateway {
                     behind = true;
                 }
                 Command::Quit => return Ok(()),
-                Command::Shutdown => {
-                    self.control.set_draining();
-                    self.drain();
-                    let limit = tokio::time::sleep(self.drain_time);
-                    tokio::select! {
-                        () = self.all_ended() => tracing::info!("all connections have ended"),
-                        () = limit => tracing::warn!("{} connections are cut at the end of the drain time", self.workers.connections()),
-                        () = told_to_quit(&mut commands) => tracing::warn!("told to end at once"),
-                        _ = signals.terminate.recv() => tracing::warn!("told to end again: not waiting any more"),
-                        _ = signals.interrupt.recv() => tracing::warn!("interrupted again: not waiting any more"),
-                    }
+                Command::Shutdown { hurried } => {
+                    self.shut_down(hurried, &mut signals, &mut commands).await;
                     return Ok(());
                 }
             }
@@ -278,30 +267,6 @@ impl Gateway {
             *drain_ends = Instant::now().checked_add(self.drain_time).map(|at| (at, which));
         }
     }
-
-    /// Stops accepting. Connections end after the request they serve; idle ones at once.
-    fn drain(&mut self) {
-        tracing::info!(connections = self.workers.connections(), "draining");
-        self.listeners.stop(Stopped::All, &self.store);
-        self.workers.tell_all(|| Mail::Drain);
-    }
-
-    async fn all_ended(&self) {
-        let mut look = tokio::time::interval(DRAIN_LOOK);
-        // The first look comes at once, before the workers have read their mail.
-        look.tick().await;
-        loop {
-            look.tick().await;
-            if self.workers.connections() == 0 {
-                return;
-            }
-        }
-    }
-}
-
-/// Ready when somebody asks for the end; what else is asked has no meaning any more.
-async fn told_to_quit(commands: &mut mpsc::UnboundedReceiver<Command>) {
-    while commands.recv().await.is_some_and(|command| command != Command::Quit) {}
 }
 
 async fn sleep_until(at: Option<Instant>) {

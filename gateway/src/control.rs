@@ -41,7 +41,10 @@ pub enum Command {
     /// Stop listening.
     DrainListeners(Drain),
     /// Drain, then end the process.
-    Shutdown,
+    Shutdown {
+        /// Listeners close at once.
+        hurried: bool,
+    },
     /// End the process now.
     Quit,
     /// Open access log files anew.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_tests::{
-    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, cluster, eventually, get, receive, request,
+    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, cluster, eventually, receive, request,
 };
 
 async fn answering_late() -> Upstream {
@@ -32,12 +32,59 @@ async fn requests_in_flight_end_and_their_connections_are_closed() {
 
     gateway.terminate();
 
-    eventually("it is not ready", async || get(gateway.admin, "/ready").await.map_or(true, |a| a.status == 503)).await;
+    eventually("it is not ready", async || gateway.admin("/ready").await.status == 503).await;
     let answer = busy.response().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "late"));
     assert!(answer.says_close());
     busy.closed().await;
     idle.closed().await;
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+/// Who has not heard of the end yet must not meet a closed door.
+#[tokio::test]
+async fn readiness_comes_first_and_listeners_close_when_nobody_comes_any_more() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "600").start().await;
+    let address = gateway.address();
+
+    gateway.terminate();
+
+    // As long as somebody comes it listens; a refused connection would fail here.
+    eventually("who comes late is served, and told that it ends", async || {
+        let answer = Client::connect(address).await.get("/").await;
+        assert_eq!(answer.text(), "now");
+        answer.says_close()
+    })
+    .await;
+    assert_eq!(gateway.admin("/ready").await.status, 503);
+    assert_eq!(Client::connect(address).await.get("/").await.text(), "now");
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn somebody_who_goes_on_connecting_is_let_in_for_a_third_of_the_drain_time() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "6").start().await;
+    let address = gateway.address();
+    gateway.terminate();
+    let begin = Instant::now();
+    eventually("nobody listens", async || Client::try_connect(address).await.is_err()).await;
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(gateway.exit().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_interrupt_closes_the_listeners_at_once() {
+    let upstream = answering_late().await;
+    let gateway = launch(&upstream, "600").start().await;
+    let mut busy = Client::connect(gateway.address()).await;
+    busy.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the upstream has it", async || upstream.seen().len() == 1).await;
+    gateway.signal(libc::SIGINT);
+    eventually("nobody listens", async || Client::try_connect(gateway.address()).await.is_err()).await;
+    assert_eq!(gateway.admin("/ready").await.status, 503);
+    gateway.signal(libc::SIGINT);
     assert_eq!(gateway.exit().await.status.code(), Some(0));
 }
 

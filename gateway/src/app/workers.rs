@@ -3,7 +3,6 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use tokio::task::LocalSet;
 
 use crate::proxy::limits::ConnectionLimits;
 use crate::proxy::listener::{self, Accepting};
-use crate::proxy::worker::Worker;
+use crate::proxy::worker::{ConnectionCounts, Worker};
 use crate::snapshot::SnapshotStore;
 use crate::telemetry::access_log::Sinks;
 use crate::telemetry::metrics::Registry;
@@ -50,7 +49,7 @@ pub(super) enum Mail {
 /// All workers.
 pub(super) struct Workers {
     mailboxes: Vec<mpsc::UnboundedSender<Mail>>,
-    connections: Vec<Arc<AtomicUsize>>,
+    connections: Vec<Arc<ConnectionCounts>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -66,7 +65,7 @@ impl Workers {
         let mut workers = Self { mailboxes: Vec::new(), connections: Vec::new(), threads: Vec::new() };
         for index in 1..=count {
             let (sender, mail) = mpsc::unbounded_channel();
-            let connections = Arc::new(AtomicUsize::new(0));
+            let connections = Arc::new(ConnectionCounts::default());
             let (store, sinks, open) = (Arc::clone(store), Arc::clone(sinks), Arc::clone(&connections));
             let (scope, limits) = (registry.scope(Weir, ""), Arc::clone(limits));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -105,7 +104,12 @@ impl Workers {
 
     /// Connections of clients that are open.
     pub(super) fn connections(&self) -> usize {
-        self.connections.iter().map(|open| open.load(Ordering::Relaxed)).sum()
+        self.connections.iter().map(|counts| counts.open()).sum()
+    }
+
+    /// Connections of clients that have ever come.
+    pub(super) fn accepted(&self) -> usize {
+        self.connections.iter().map(|counts| counts.accepted()).sum()
     }
 
     /// Ends them all and waits for their threads; log lines are handed over before.

@@ -42,10 +42,29 @@ pub struct Worker {
     draining: Cell<Draining>,
     drain: Notify,
     /// Shared with the control thread, which waits for it while draining; only this worker writes it.
-    connections: Arc<AtomicUsize>,
+    connections: Arc<ConnectionCounts>,
     scope: Scope<Weir>,
     accepted: Cell<u64>,
     date: RefCell<(Instant, [u8; 29])>,
+}
+
+/// How many clients a worker has, for other threads to read; only the worker itself writes.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    open: AtomicUsize,
+    accepted: AtomicUsize,
+}
+
+impl ConnectionCounts {
+    /// Those that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those that have ever come.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
 }
 
 /// How far the end has come.
@@ -67,7 +86,7 @@ impl Worker {
         index: usize,
         store: Arc<SnapshotStore>,
         sinks: Arc<Sinks>,
-        connections: Arc<AtomicUsize>,
+        connections: Arc<ConnectionCounts>,
         connection_limits: Arc<ConnectionLimits>,
         scope: Scope<Weir>,
     ) -> Rc<Self> {
@@ -151,11 +170,14 @@ impl Worker {
     }
 
     pub(super) fn connection_opened(&self) {
-        self.connections.store(self.connections.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let ConnectionCounts { open, accepted } = &*self.connections;
+        open.store(open.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        accepted.store(accepted.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     pub(super) fn connection_closed(&self) {
-        self.connections.store(self.connections.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        let open = &self.connections.open;
+        open.store(open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
     /// A number that no other connection of the process has.
