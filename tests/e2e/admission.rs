@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir_tests::{Bootstrap, Client, Gateway, Hcm, eventually, merge, typed};
+use weir_tests::{Authority, Bootstrap, Client, Gateway, Hcm, client_hello, eventually, merge, typed};
 
 fn answering() -> Value {
     let answer = json!({"status": 200, "body": {"inline_string": "text"}});
@@ -27,6 +27,53 @@ async fn held_open(gateway: &Gateway, bytes: &[u8]) {
     stream.write_all(bytes).await.unwrap();
     // Closed or reset; TLS may begin before.
     let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+async fn counts(gateway: &Gateway, name: &str) {
+    gateway.stat_becomes(&format!("listener.127.0.0.1_0.{name}"), 1).await;
+    gateway.stat_becomes("listener.127.0.0.1_0.downstream_pre_cx_active", 0).await;
+    gateway.stat_becomes("listener.127.0.0.1_0.downstream_cx_active", 0).await;
+}
+
+#[tokio::test]
+async fn half_a_client_hello_is_not_waited_for_for_ever() {
+    let fields = json!({"listener_filters": inspector(json!({})), "listener_filters_timeout": "0.2s"});
+    let gateway = Gateway::weir(listener(fields)).await;
+    let hello = client_hello(&Authority::new("root"), "test.example").await;
+    held_open(&gateway, &hello[..hello.len() / 2]).await;
+    counts(&gateway, "downstream_pre_cx_timeout").await;
+}
+
+#[tokio::test]
+async fn after_the_time_for_listener_filters_it_may_go_on_without_them() {
+    let fields = json!({
+        "listener_filters": inspector(json!({})),
+        "listener_filters_timeout": "0.2s",
+        "continue_on_listener_filters_timeout": true,
+    });
+    let gateway = Gateway::weir(listener(fields)).await;
+    let mut late = Client::connect(gateway.address()).await;
+    gateway.stat_becomes("listener.127.0.0.1_0.downstream_pre_cx_timeout", 1).await;
+    assert_eq!(late.get("/").await.text(), "text");
+    drop(late);
+    counts(&gateway, "downstream_pre_cx_timeout").await;
+}
+
+#[tokio::test]
+async fn a_handshake_is_not_waited_for_for_ever() {
+    let authority = Authority::new("root");
+    let identity = authority.issue(&["test.example"]);
+    let pair = json!({"certificate_chain": {"inline_string": identity.certificate}, "private_key": {"inline_string": identity.key}});
+    let context = json!({"common_tls_context": {"tls_certificates": [pair]}});
+    let context = typed("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", context);
+    let chain = json!({
+        "filters": [answering()],
+        "transport_socket": {"name": "tls", "typed_config": context},
+        "transport_socket_connect_timeout": "0.2s",
+    });
+    let gateway = Gateway::weir(listener(json!({"filter_chains": [chain]}))).await;
+    held_open(&gateway, &client_hello(&authority, "test.example").await).await;
+    counts(&gateway, "downstream_cx_transport_socket_connect_timeout").await;
 }
 
 #[tokio::test]

@@ -95,6 +95,21 @@ async fn a_retry_takes_the_other_endpoint() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_long_to_be_kept_is_sent_once_only() {
+    let upstream = Upstream::answering(|_, _| Reply::status(503)).await;
+    let retry = json!({"retry_on": "5xx", "num_retries": 3, "retry_back_off": {"base_interval": "0.001s"}});
+    let route = json!({"match": {"prefix": "/"}, "request_body_buffer_limit": 1000,
+        "route": {"cluster": "a", "retry_policy": retry}});
+    let gateway = Gateway::weir(Bootstrap::serving(Hcm::new().routes(json!([route])), upstream.address)).await;
+    let mut client = Client::connect(gateway.address()).await;
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n{}", "x".repeat(5000))).await;
+    assert_eq!(client.response().await.status, 503);
+    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(gateway.stat("cluster.a.retry_or_shadow_abandoned").await, Some(1));
+    assert_eq!(gateway.stat("cluster.a.upstream_rq_retry").await, Some(0));
+}
+
+#[tokio::test]
 async fn a_retry_avoids_the_endpoints_that_were_tried() {
     let upstream = Upstream::start().await;
     let (refused, _guard) = refused_address();

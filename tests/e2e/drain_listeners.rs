@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use std::net::SocketAddr;
+use std::time::Duration;
 use weir_tests::{Bootstrap, Client, Gateway, H2Client, Hcm, Kind, Launch, Upstream, eventually, get, request};
 
 async fn post(gateway: &Gateway, path: &str) {
@@ -62,6 +63,11 @@ async fn without_descriptors_it_closes_and_tells_what_may_be_lost() {
         held.push(Client::connect(gateway.address()).await);
     }
     gateway.prints("cannot accept connections").await;
+    // On the one connection that it has: there is no descriptor for another.
+    let counted = async {
+        while admin.get("/stats?filter=weir.accept_backoff").await.text().trim() == "weir.accept_backoff: 0" {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), counted).await.expect("it is counted");
 
     admin.send("POST /drain_listeners HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(admin.response().await.status, 200);
