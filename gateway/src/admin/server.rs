@@ -128,6 +128,8 @@ async fn converse(
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
         if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
             limits.inc(weir::ADMIN_WRITE_TIMEOUT);
+        } else if error.is_timeout() {
+            limits.inc(weir::ADMIN_HEAD_TIMEOUT);
         }
         tracing::debug!(target: "admin", %error, "connection ended");
     }

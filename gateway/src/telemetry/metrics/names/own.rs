@@ -41,6 +41,7 @@ kinds! {
             ACCESS_LOG_DROPPED_BYTES "access_log_dropped_bytes";
             ACCESS_LOG_DROPPED_LINES "access_log_dropped_lines";
             ADMIN_CONNECTION_OVERFLOW "admin_connection_overflow";
+            ADMIN_HEAD_TIMEOUT "admin_head_timeout";
             ADMIN_WRITE_TIMEOUT "admin_write_timeout";
             H2_KEPT_STREAMS_EXCEEDED "h2_kept_streams_exceeded";
             H2_RESET_BUDGET_EXCEEDED "h2_reset_budget_exceeded";
