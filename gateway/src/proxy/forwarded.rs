@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::http::RequestHead;
 use crate::snapshot::connection_manager::{ClientCertMode, ConnectionManager};
-use crate::telemetry::StreamInfo;
+use crate::telemetry::{StreamInfo, unique_id};
 
 /// Fields that only callers inside the mesh may set, for they steer the router.
 const INTERNAL_ONLY: [&str; 15] = [
@@ -133,27 +133,11 @@ fn request_id(manager: &ConnectionManager, head: &mut RequestHead, edge: bool, r
         return;
     }
     if rules.generate {
-        let bits = (u128::from(random()) << 64 | u128::from(random())) & !(0xf << 76) & !(0x3 << 62)
-            | (0x4 << 76)
-            | (0x2 << 62);
-        head.headers.set("x-request-id", uuid_text(bits));
+        let random = u128::from(random()) << 64 | u128::from(random());
+        head.headers.set("x-request-id", unique_id(random));
     } else if edge {
         head.headers.remove("x-request-id");
     }
-}
-
-/// `8-4-4-4-12` hexadecimal digits.
-fn uuid_text(bits: u128) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let mut shift = 128u32;
-    for (at, slot) in text.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            shift -= 4;
-            *slot = DIGITS[(bits >> shift) as usize & 15];
-        }
-    }
-    text
 }
 
 fn client_cert(manager: &ConnectionManager, head: &mut RequestHead, info: &StreamInfo) {
@@ -264,13 +248,5 @@ mod tests {
         assert_eq!(hop(b"1.1.1.1, 2.2.2.2,3.3.3.3", 2), "1.1.1.1".parse().ok());
         assert_eq!(hop(b"1.1.1.1", 1), None);
         assert_eq!(hop(b"x", 0), None);
-    }
-
-    #[test]
-    fn uuids_have_version_4() {
-        assert_eq!(
-            std::str::from_utf8(&uuid_text(0x0123_4567_89ab_4def_8123_4567_89ab_cdef)).unwrap(),
-            "01234567-89ab-4def-8123-456789abcdef"
-        );
     }
 }

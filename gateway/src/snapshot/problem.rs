@@ -55,6 +55,21 @@ impl Problems {
         self.warnings.extend(inner.warnings.into_iter().map(nested));
     }
 
+    /// Adds those of an element of a list; its path is only written if there is something to tell.
+    pub fn nest_at(&mut self, field: &str, at: usize, inner: Self) {
+        if !inner.is_silent() {
+            self.nest(&format!("{field}[{at}]"), inner);
+        }
+    }
+
+    /// Compiles a part, which stands at `path` in the whole.
+    pub fn within<T>(&mut self, path: &str, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let mut inner = Self::new();
+        let compiled = compile(&mut inner);
+        self.nest(path, inner);
+        compiled
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.wrong.is_empty()

@@ -6,6 +6,8 @@ pub mod format;
 pub mod info;
 pub mod log;
 pub mod metrics;
+pub mod unique_id;
 
 pub use flags::ResponseFlags;
 pub use info::{CertificateInfo, ConnectionInfo, Details, HandshakeFailure, StreamInfo, TlsInfo};
+pub use unique_id::unique_id;

@@ -10,6 +10,7 @@ use weir_xds::pb::file_access_log::FileAccessLog;
 use weir_xds::pb::file_access_log::file_access_log::AccessLogFormat as FileFormat;
 use weir_xds::pb::stream_access_log::{StderrAccessLog, StdoutAccessLog};
 
+use super::json;
 use super::route::matching::header_matcher;
 use crate::snapshot::Problems;
 use crate::telemetry::ResponseFlags;
@@ -25,18 +26,11 @@ pub fn compile_access_log(
     problems: &mut Problems,
 ) -> Option<AccessLog> {
     let before = problems.len();
-    let filter = proto.filter.as_ref().and_then(|filter| nested(problems, "filter", |inner| log_filter(filter, inner)));
-    let logger = nested(problems, "typed_config", |inner| logger(proto, inner));
+    let filter = proto.filter.as_ref().and_then(|filter| problems.within("filter", |inner| log_filter(filter, inner)));
+    let logger = problems.within("typed_config", |inner| logger(proto, inner));
     let (target, format) = logger.filter(|_| problems.len() == before)?;
     let sink = sinks.open(target).map_err(|e| problems.push("typed_config.path", e.to_string())).ok()?;
     Some(AccessLog { format, filter, sink })
-}
-
-pub(super) fn nested<T>(problems: &mut Problems, path: &str, compile: impl FnOnce(&mut Problems) -> T) -> T {
-    let mut inner = Problems::new();
-    let compiled = compile(&mut inner);
-    problems.nest(path, inner);
-    compiled
 }
 
 fn logger(proto: &pb::accesslog::AccessLog, problems: &mut Problems) -> Option<(Target, LogFormat)> {
@@ -92,7 +86,7 @@ fn file_format(log: &FileAccessLog, problems: &mut Problems) -> Option<LogFormat
 
 fn line_format(proto: Option<&pb::core::SubstitutionFormatString>, problems: &mut Problems) -> Option<LogFormat> {
     let Some(proto) = proto else { return text_format(DEFAULT_ACCESS_LOG, false, "log_format", problems) };
-    nested(problems, "log_format", |problems| substitution_format(proto, problems))
+    problems.within("log_format", |problems| substitution_format(proto, problems))
 }
 
 /// Compiles a format of log lines, or of the body of a local reply.
@@ -113,7 +107,7 @@ pub(super) fn substitution_format(
         Some(FormatSpecifier::TextFormat(text)) => text_format(text, omit, "text_format", problems),
         Some(FormatSpecifier::JsonFormat(shape)) => json_format(shape, omit, "json_format", problems),
         Some(FormatSpecifier::TextFormatSource(source)) => {
-            let text = nested(problems, "text_format_source", |inner| read_text(source, inner))?;
+            let text = problems.within("text_format_source", |inner| read_text(source, inner))?;
             text_format(&text, omit, "text_format_source", problems)
         }
     }
@@ -146,30 +140,11 @@ fn text_format(text: &str, omit_empty: bool, field: &str, problems: &mut Problem
 }
 
 fn json_format(shape: &pb::Struct, omit_empty: bool, field: &str, problems: &mut Problems) -> Option<LogFormat> {
-    report(JsonFormat::parse(&json_object(shape), omit_empty).map(LogFormat::Json), field, problems)
+    report(JsonFormat::parse(&json::object(shape), omit_empty).map(LogFormat::Json), field, problems)
 }
 
 fn report<T>(parsed: Result<T, FormatError>, field: &str, problems: &mut Problems) -> Option<T> {
     parsed.map_err(|e| problems.push(field, e.to_string())).ok()
-}
-
-fn json_object(shape: &pb::Struct) -> serde_json::Value {
-    serde_json::Value::Object(shape.fields.iter().map(|(key, value)| (key.clone(), json_value(value))).collect())
-}
-
-fn json_value(value: &pb::Value) -> serde_json::Value {
-    match &value.kind {
-        None | Some(pb::ValueKind::NullValue(_)) => serde_json::Value::Null,
-        Some(pb::ValueKind::BoolValue(flag)) => (*flag).into(),
-        // Whole numbers are shown without a fraction; 2^53 is where a double stops being exact.
-        Some(pb::ValueKind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9e15 => {
-            (*number as i64).into()
-        }
-        Some(pb::ValueKind::NumberValue(number)) => (*number).into(),
-        Some(pb::ValueKind::StringValue(text)) => text.clone().into(),
-        Some(pb::ValueKind::StructValue(shape)) => json_object(shape),
-        Some(pb::ValueKind::ListValue(list)) => list.values.iter().map(json_value).collect(),
-    }
 }
 
 /// Compiles a filter of an access log, which also chooses among local replies.
@@ -197,7 +172,7 @@ pub(super) fn log_filter(proto: &pb::accesslog::AccessLogFilter, problems: &mut 
         FilterSpecifier::HeaderFilter(filter) => {
             let matcher = filter.header.as_ref();
             let Some(matcher) = matcher else { return refuse("header_filter.header", "is required") };
-            let matcher = nested(problems, "header_filter.header", |inner| header_matcher(matcher, inner))?;
+            let matcher = problems.within("header_filter.header", |inner| header_matcher(matcher, inner))?;
             Some(LogFilter::Header(HeaderTest::new(move |head| matcher.matches_request(head))))
         }
         FilterSpecifier::ResponseFlagFilter(filter) => Some(flags(&filter.flags)),
@@ -219,7 +194,7 @@ pub(super) fn log_filter(proto: &pb::accesslog::AccessLogFilter, problems: &mut 
 fn filters(protos: &[pb::accesslog::AccessLogFilter], field: &str, problems: &mut Problems) -> Option<Vec<LogFilter>> {
     let each = protos.iter().enumerate();
     let compiled: Vec<_> = each
-        .map(|(index, proto)| nested(problems, &format!("{field}.filters[{index}]"), |inner| log_filter(proto, inner)))
+        .map(|(index, proto)| problems.within(&format!("{field}.filters[{index}]"), |inner| log_filter(proto, inner)))
         .collect();
     compiled.into_iter().collect()
 }

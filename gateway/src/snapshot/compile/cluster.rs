@@ -18,6 +18,7 @@ use weir_xds::{Kind, pb};
 
 use self::assignment::compile_assignment;
 pub use self::assignment::compile_update;
+use super::span::limit;
 use super::transport_socket::{AutoSan, TlsCx, compile_upstream_socket};
 use crate::cluster::{Assignment, Cluster, ClusterConfig, RetryBudget, SocketOptions, TcpKeepalive, Thresholds};
 use crate::snapshot::{Problems, Reference};
@@ -56,9 +57,11 @@ pub fn compile_cluster(
     }
     let assignment = endpoints(proto, &mut config, cx, problems);
     if let Some(timeout) = &proto.connect_timeout {
-        match duration(timeout) {
-            Some(timeout) if !timeout.is_zero() => config.connect_timeout = timeout,
-            _ => problems.push("connect_timeout", "must be longer than 0 s"),
+        let before = problems.len();
+        match limit(timeout, "connect_timeout", problems) {
+            Some(timeout) => config.connect_timeout = timeout,
+            None if problems.len() > before => {}
+            None => problems.push("connect_timeout", "must be longer than 0 s"),
         }
     }
     balancer::compile(proto, &mut config, problems);
@@ -279,13 +282,6 @@ fn socket_address(proto: &pb::core::SocketAddress) -> Result<SocketAddr, String>
         Some(PortSpecifier::NamedPort(name)) => return Err(format!("named port {name:?} is not supported")),
     };
     Ok(SocketAddr::new(ip, port))
-}
-
-/// `None` for what is negative or has no place in a [`Duration`].
-fn duration(proto: &pb::Duration) -> Option<Duration> {
-    let seconds = u64::try_from(proto.seconds).ok()?;
-    let nanos = u32::try_from(proto.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    Some(Duration::new(seconds, nanos))
 }
 
 /// Hash of all that decides how endpoints are talked to: while it stays, connections stay.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_xds::{Kind, pb};
 
+use super::span::limit;
 use crate::snapshot::{Problems, Reference};
 use pb::core::config_source::ConfigSourceSpecifier;
 
@@ -42,29 +43,9 @@ pub(super) fn sourced(
     };
     let timeout = match &source.initial_fetch_timeout {
         None => Some(INITIAL_FETCH),
-        Some(timeout) => duration(timeout, "initial_fetch_timeout", problems),
+        Some(timeout) => limit(timeout, "initial_fetch_timeout", problems),
     };
     let watched_directory = directory.map(|directory| PathBuf::from(&directory.path));
     let reference = Reference { kind, name: name.to_owned(), path: path.into(), watched_directory };
     Some(Sourced { reference, timeout })
-}
-
-/// A span of time; `None` if it is 0, which Envoy takes for "off". One below a millisecond counts as a millisecond.
-pub(super) fn duration(proto: &pb::Duration, field: &str, problems: &mut Problems) -> Option<Duration> {
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(proto.seconds), u32::try_from(proto.nanos)) else {
-        problems.push(field, "a span of time cannot be negative");
-        return None;
-    };
-    let exact = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos.into()));
-    (!exact.is_zero()).then(|| exact.max(Duration::from_millis(1)))
-}
-
-/// The span of time of a field that may be absent.
-pub(super) fn duration_or(
-    proto: Option<&pb::Duration>,
-    default: Option<Duration>,
-    field: &str,
-    problems: &mut Problems,
-) -> Option<Duration> {
-    proto.map_or(default, |proto| duration(proto, field, problems))
 }

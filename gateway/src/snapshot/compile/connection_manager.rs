@@ -7,12 +7,13 @@ use bytes::Bytes;
 use weir_xds::{Kind, pb};
 
 use super::access_log::compile_access_log;
-use super::config_source::{Sourced, duration_or, sourced};
+use super::config_source::{Sourced, sourced};
 use super::filter::{PerRoute, compile_http_filters, compile_per_route};
 use super::key_format;
 use super::listener::ListenerCx;
 use super::local_reply::compile_local_replies;
 use super::route::{RouteCx, compile_route_config};
+use super::span::limit_or;
 use crate::http::h1::HeadLimits;
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::snapshot::connection_manager::{
@@ -193,7 +194,7 @@ fn timeouts(
 ) -> Timeouts {
     let default = Timeouts::default();
     let mut of =
-        |field: &str, proto: &Option<pb::Duration>, default| duration_or(proto.as_ref(), default, field, problems);
+        |field: &str, proto: &Option<pb::Duration>, default| limit_or(proto.as_ref(), default, field, problems);
     Timeouts {
         request_headers: of("request_headers_timeout", &proto.request_headers_timeout, default.request_headers),
         request: of("request_timeout", &proto.request_timeout, default.request),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use weir_xds::{Kind, pb};
 
 use super::access_log::compile_access_log;
-use super::config_source::{Sourced, duration_or, sourced};
+use super::config_source::{Sourced, sourced};
 use super::connection_manager;
 use super::network_filter::{self, NetworkFilterConfig};
+use super::span::limit_or;
 use super::transport_socket::{TlsCx, compile_downstream_socket, sds_references};
 use crate::plugin::Plugins;
 use crate::snapshot::connection_manager::ConnectionManager;
@@ -74,7 +75,7 @@ pub fn compile_listener(
         problems.nest(&format!("access_log[{at}]"), inner);
     }
     let inspect_timeout =
-        duration_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
+        limit_or(proto.listener_filters_timeout.as_ref(), Some(PATIENCE), "listener_filters_timeout", problems);
     let buffer_limit = match proto.per_connection_buffer_limit_bytes.map(|limit| limit.value) {
         None => BUFFER_LIMIT,
         // As in Envoy: no limit.
@@ -271,7 +272,7 @@ impl Chains<'_> {
         problems.nest("transport_socket", inner);
         let field = "transport_socket_connect_timeout";
         let handshake_timeout =
-            duration_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
+            limit_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
         let (tls, manager, manager_at) = (tls?, manager?, proto.filters.len().saturating_sub(1));
         let scope = self.cx.registry.scope(names::ListenerHttp, (self.stat_name, &*manager.stat_prefix));
         Some(FilterChain { name: name.into(), tls, handshake_timeout, network, manager_at, manager, scope })

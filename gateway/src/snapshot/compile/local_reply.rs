@@ -5,7 +5,7 @@ use weir_xds::pb::core::SubstitutionFormatString;
 use weir_xds::pb::core::substitution_format_string::Format;
 use weir_xds::pb::hcm::{LocalReplyConfig, ResponseMapper};
 
-use super::access_log::{log_filter, nested, read_text, substitution_format};
+use super::access_log::{log_filter, read_text, substitution_format};
 use super::route::header_ops;
 use crate::snapshot::Problems;
 use crate::snapshot::local_reply::{BodyFormat, LocalReplies, Mapper};
@@ -14,7 +14,7 @@ use crate::snapshot::local_reply::{BodyFormat, LocalReplies, Mapper};
 pub(super) fn compile_local_replies(proto: &LocalReplyConfig, problems: &mut Problems) -> Option<LocalReplies> {
     let mappers = proto.mappers.iter().enumerate();
     let mappers: Vec<_> =
-        mappers.map(|(at, proto)| nested(problems, &format!("mappers[{at}]"), |inner| mapper(proto, inner))).collect();
+        mappers.map(|(at, proto)| problems.within(&format!("mappers[{at}]"), |inner| mapper(proto, inner))).collect();
     let format = body_format(proto.body_format.as_ref(), "body_format", problems)?;
     let mappers: Option<Vec<_>> = mappers.into_iter().collect();
     Some(LocalReplies { mappers: mappers?.into(), format })
@@ -22,7 +22,7 @@ pub(super) fn compile_local_replies(proto: &LocalReplyConfig, problems: &mut Pro
 
 fn mapper(proto: &ResponseMapper, problems: &mut Problems) -> Option<Mapper> {
     let filter = match &proto.filter {
-        Some(filter) => nested(problems, "filter", |inner| log_filter(filter, inner)),
+        Some(filter) => problems.within("filter", |inner| log_filter(filter, inner)),
         None => {
             problems.push("filter", "is required: which answers are changed");
             None
@@ -32,7 +32,7 @@ fn mapper(proto: &ResponseMapper, problems: &mut Problems) -> Option<Mapper> {
     let status = proto.status_code.as_ref().and_then(|status| u16::try_from(status.value).ok());
     let mut usable = true;
     let body = proto.body.as_ref().and_then(|source| {
-        let text = nested(problems, "body", |inner| read_text(source, inner));
+        let text = problems.within("body", |inner| read_text(source, inner));
         usable &= text.is_some();
         text.map(Bytes::from)
     });
@@ -48,7 +48,7 @@ fn body_format(
     problems: &mut Problems,
 ) -> Option<Option<BodyFormat>> {
     let Some(proto) = proto else { return Some(None) };
-    let format = nested(problems, field, |inner| substitution_format(proto, inner))?;
+    let format = problems.within(field, |inner| substitution_format(proto, inner))?;
     let content_type = match &proto.format {
         _ if !proto.content_type.is_empty() => Bytes::copy_from_slice(proto.content_type.as_bytes()),
         Some(Format::JsonFormat(_)) => Bytes::from_static(b"application/json"),

@@ -5,6 +5,7 @@ pub mod cluster;
 mod config_source;
 pub mod connection_manager;
 pub mod filter;
+mod json;
 mod key_format;
 pub mod listener;
 #[cfg(test)]
@@ -13,4 +14,5 @@ mod local_reply;
 pub mod network_filter;
 pub mod route;
 pub mod secret;
+mod span;
 pub mod transport_socket;

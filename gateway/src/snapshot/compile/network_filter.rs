@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_xds::pb;
 
-use super::config_source::duration_or;
+use super::span::limit_or;
 use crate::filter::connection_limit::{ConnectionLimit, ConnectionLimitFilter};
 use crate::filter::network::{Arrival, NetworkAction, NetworkChain, NetworkFilter};
 use crate::snapshot::Problems;
@@ -79,7 +79,7 @@ fn connection_limit(proto: &Proto, registry: &Registry, problems: &mut Problems)
     if flag.is_some_and(|value| !value.value) {
         return None;
     }
-    let delay = duration_or(proto.delay.as_ref(), Some(Duration::ZERO), "delay", problems).unwrap_or_default();
+    let delay = limit_or(proto.delay.as_ref(), Some(Duration::ZERO), "delay", problems).unwrap_or_default();
     let Some(max) = proto.max_connections.as_ref().map(|max| max.value) else {
         problems.push("max_connections", "is required");
         return None;

@@ -7,7 +7,6 @@ mod retry;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use weir_xds::pb;
 
@@ -60,7 +59,7 @@ pub fn compile_route_config<P>(
             }
         }
         hosts.push(compiler.virtual_host(host, &mut inner));
-        nest_at(problems, "virtual_hosts", at, inner);
+        problems.nest_at("virtual_hosts", at, inner);
     }
     let config = route::RouteConfig {
         name: proto.name.as_str().into(),
@@ -116,12 +115,12 @@ impl<P> Compiler<'_, P> {
             retry: proto.retry_policy.as_ref().and_then(|policy| self.retry(policy, &mut inner)),
             retry_buffer_limit: buffer_limit(proto),
         };
-        nest(problems, "retry_policy", inner);
+        problems.nest("retry_policy", inner);
         let mut routes = Vec::with_capacity(proto.routes.len());
         for (at, route) in proto.routes.iter().enumerate() {
             let mut inner = Problems::new();
             routes.extend(self.route(route, &defaults, &mut inner));
-            nest_at(problems, "routes", at, inner);
+            problems.nest_at("routes", at, inner);
         }
         let value = VirtualHost {
             name: proto.name.as_str().into(),
@@ -159,7 +158,7 @@ impl<P> Compiler<'_, P> {
             inner.push("", "required: which requests the route takes");
         }
         let matched = matched.and_then(|matched| matching::route_match(matched, &mut inner));
-        nest(problems, "match", inner);
+        problems.nest("match", inner);
         let request_headers =
             header_ops::request(&proto.request_headers_to_add, &proto.request_headers_to_remove, problems);
         let response_headers =
@@ -208,7 +207,7 @@ impl<P> Compiler<'_, P> {
         }
         let mut inner = Problems::new();
         let compiled = (self.cx.per_filter)(proto, &mut inner);
-        nest(problems, "typed_per_filter_config", inner);
+        problems.nest("typed_per_filter_config", inner);
         compiled
     }
 
@@ -233,30 +232,6 @@ fn buffer_limit(proto: &pb::route::VirtualHost) -> Option<u64> {
         .as_ref()
         .map(|limit| limit.value)
         .or_else(|| proto.per_request_buffer_limit_bytes.as_ref().map(|limit| u64::from(limit.value)))
-}
-
-/// A span of time. One below a millisecond counts as a millisecond: only an explicit 0 means none.
-fn duration(proto: &pb::Duration, field: &str, problems: &mut Problems) -> Duration {
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(proto.seconds), u32::try_from(proto.nanos)) else {
-        problems.push(field, "a span of time cannot be negative");
-        return Duration::ZERO;
-    };
-    let exact = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u64::from(nanos)));
-    if exact.is_zero() { exact } else { exact.max(Duration::from_millis(1)) }
-}
-
-/// Adds problems of a field, if there are any.
-fn nest(problems: &mut Problems, field: &str, inner: Problems) {
-    if !inner.is_silent() {
-        problems.nest(field, inner);
-    }
-}
-
-/// Adds problems of an element of a list; the path is only written if there are any.
-fn nest_at(problems: &mut Problems, field: &str, at: usize, inner: Problems) {
-    if !inner.is_silent() {
-        problems.nest(&format!("{field}[{at}]"), inner);
-    }
 }
 
 #[cfg(test)]

@@ -44,9 +44,7 @@ pub fn compile_downstream_socket(
 ) -> Option<Option<Arc<DownstreamTls>>> {
     match unpack::<DownstreamTlsContext>(socket, problems)? {
         None => Some(None),
-        Some(context) => {
-            nested("typed_config", problems, |inner| compile_downstream_tls(&context, cx, inner)).map(Some)
-        }
+        Some(context) => problems.within("typed_config", |inner| compile_downstream_tls(&context, cx, inner)).map(Some),
     }
 }
 
@@ -60,7 +58,7 @@ pub fn compile_upstream_socket(
     match unpack::<UpstreamTlsContext>(socket, problems)? {
         None => Some(None),
         Some(context) => {
-            nested("typed_config", problems, |inner| compile_upstream_tls(&context, auto_san, cx, inner)).map(Some)
+            problems.within("typed_config", |inner| compile_upstream_tls(&context, auto_san, cx, inner)).map(Some)
         }
     }
 }
@@ -74,7 +72,8 @@ pub fn compile_downstream_tls(
     let before = problems.len();
     let empty = CommonTlsContext::default();
     let context = proto.common_tls_context.as_ref().unwrap_or(&empty);
-    let common = nested("common_tls_context", problems, |inner| Some(common(context, TlsProtocol::TlSv13, cx, inner)))?;
+    let common =
+        problems.within("common_tls_context", |inner| Some(common(context, TlsProtocol::TlSv13, cx, inner)))?;
     if common.certificates == 0 {
         problems
             .push("common_tls_context", "no certificate: give tls_certificates or tls_certificate_sds_secret_configs");
@@ -91,10 +90,9 @@ pub fn compile_downstream_tls(
     let resumption = match &proto.session_ticket_keys_type {
         None | Some(SessionTicketKeysType::DisableStatelessSessionResumption(false)) => Some(Resumption::Own),
         Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)) => Some(Resumption::Off),
-        Some(SessionTicketKeysType::SessionTicketKeys(keys)) => {
-            nested("session_ticket_keys", problems, |inner| load_ticket_keys(keys, inner))
-                .map(|loaded| Resumption::Given(inline(loaded)))
-        }
+        Some(SessionTicketKeysType::SessionTicketKeys(keys)) => problems
+            .within("session_ticket_keys", |inner| load_ticket_keys(keys, inner))
+            .map(|loaded| Resumption::Given(inline(loaded))),
         Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(sds)) => {
             named(sds, "session_ticket_keys_sds_secret_config", cx, problems).map(Resumption::Given)
         }
@@ -142,7 +140,8 @@ pub fn compile_upstream_tls(
     let empty = CommonTlsContext::default();
     let context = proto.common_tls_context.as_ref().unwrap_or(&empty);
     // Envoy's clients stop at TLS 1.2 unless they are told otherwise.
-    let common = nested("common_tls_context", problems, |inner| Some(common(context, TlsProtocol::TlSv12, cx, inner)))?;
+    let common =
+        problems.within("common_tls_context", |inner| Some(common(context, TlsProtocol::TlSv12, cx, inner)))?;
     if common.certificates > 1 {
         problems.push("common_tls_context", "a client has one certificate: give one, from tls_certificates or by SDS");
     }
@@ -225,12 +224,12 @@ fn common(proto: &CommonTlsContext, default_max: TlsProtocol, cx: TlsCx<'_>, pro
         problems.push(*field, "not supported");
     }
     let params = proto.tls_params.clone().unwrap_or_default();
-    let protocol = nested("tls_params", problems, |inner| protocol_of(&params, default_max, inner));
+    let protocol = problems.within("tls_params", |inner| protocol_of(&params, default_max, inner));
 
     let mut certificate_slots = Vec::new();
     for (i, certificate) in proto.tls_certificates.iter().enumerate() {
         let path = format!("tls_certificates[{i}]");
-        certificate_slots.extend(nested(&path, problems, |inner| load_certificate(certificate, inner)).map(inline));
+        certificate_slots.extend(problems.within(&path, |inner| load_certificate(certificate, inner)).map(inline));
     }
     for (i, sds) in proto.tls_certificate_sds_secret_configs.iter().enumerate() {
         certificate_slots.extend(named(sds, &format!("tls_certificate_sds_secret_configs[{i}]"), cx, problems));
@@ -260,7 +259,7 @@ fn validation_slots(
     match proto {
         None => {}
         Some(ValidationContextType::ValidationContext(context)) => {
-            slots.extend(nested("validation_context", problems, |inner| load_validation(context, inner)).map(inline))
+            slots.extend(problems.within("validation_context", |inner| load_validation(context, inner)).map(inline))
         }
         Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
             slots.extend(named(sds, "validation_context_sds_secret_config", cx, problems));
@@ -268,7 +267,7 @@ fn validation_slots(
         Some(ValidationContextType::CombinedValidationContext(combined)) => {
             if let Some(default) = &combined.default_validation_context {
                 let path = "combined_validation_context.default_validation_context";
-                slots.extend(nested(path, problems, |inner| load_validation(default, inner)).map(inline));
+                slots.extend(problems.within(path, |inner| load_validation(default, inner)).map(inline));
             }
             let path = "combined_validation_context.validation_context_sds_secret_config";
             match &combined.validation_context_sds_secret_config {
@@ -381,13 +380,6 @@ fn named(sds: &SdsSecretConfig, path: &str, cx: TlsCx<'_>, problems: &mut Proble
 
 fn inline(loaded: Loaded) -> Arc<SecretSlot> {
     Arc::new(SecretSlot::inline(loaded))
-}
-
-fn nested<T>(path: &str, problems: &mut Problems, compile: impl FnOnce(&mut Problems) -> Option<T>) -> Option<T> {
-    let mut inner = Problems::new();
-    let value = compile(&mut inner);
-    problems.nest(path, inner);
-    value
 }
 
 fn unpack<T: prost::Message + prost::Name + Default>(

@@ -10,6 +10,7 @@ use super::parse::Command;
 use super::time::{TimeFormat, since_epoch};
 use super::values::{Address, CertificatePart, HeaderName, Number, Point, Side, TextField, Unit, between, json_at};
 use super::{FormatCx, FormatError};
+use crate::telemetry::unique_id;
 
 /// A parsed operator.
 #[derive(Clone, Debug)]
@@ -449,15 +450,7 @@ fn write_unique_id(out: &mut Vec<u8>) {
     NEXT.set(counter.wrapping_add(1));
     // SipHash with keys of this thread over a counter: unpredictable and without repetition.
     let half = |which: u8| KEYS.with(|keys| keys.hash_one((counter, which)));
-    let bits = (u128::from(half(0)) << 64) | u128::from(half(1));
-    let bits = bits & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    for index in 0..32 {
-        if matches!(index, 8 | 12 | 16 | 20) {
-            out.push(b'-');
-        }
-        let nibble = (bits >> (124 - 4 * index) & 0xf) as u8;
-        out.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    }
+    out.extend_from_slice(&unique_id((u128::from(half(0)) << 64) | u128::from(half(1))));
 }
 
 /// For text fields that are built on the fly.

@@ -6,10 +6,10 @@ use weir_xds::pb::upstream_http::HttpProtocolOptions;
 use weir_xds::pb::upstream_http::http_protocol_options::UpstreamProtocolOptions;
 use weir_xds::pb::upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
 
-use super::duration;
 use crate::cluster::HttpOptions;
 use crate::snapshot::Problems;
 use crate::snapshot::compile::key_format;
+use crate::snapshot::compile::span::limit;
 
 /// Where a cluster has them.
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -112,10 +112,7 @@ fn compile_common(
     ];
     for (field, set, option) in fields {
         let Some(set) = set else { continue };
-        match duration(set) {
-            Some(set) => *option = (!set.is_zero()).then_some(set),
-            None => problems.push(format!("{path}.{field}"), "must not be negative"),
-        }
+        *option = limit(set, &format!("{path}.{field}"), problems);
     }
     if proto.max_connection_duration_jitter.is_some() {
         problems.push(format!("{path}.max_connection_duration_jitter"), "not supported");

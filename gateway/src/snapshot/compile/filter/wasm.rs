@@ -14,6 +14,7 @@ use weir_xds::pb::wasm::{FailurePolicy as PbFailurePolicy, PluginConfig as PbPlu
 use super::FilterConfig;
 use crate::plugin::{FailurePolicy, HostLimits, Limits, PluginConfig, Plugins, RestartBackoff};
 use crate::snapshot::Problems;
+use crate::snapshot::compile::json;
 
 /// Largest module in bytes, as the sandbox has it.
 const MAX_MODULE_BYTES: u64 = 64 << 20;
@@ -145,7 +146,7 @@ fn configuration(any: Option<&pb::Any>, path: &str, problems: &mut Problems) -> 
     let Some(any) = any else { return Some(Vec::new()) };
     let result = match pb::type_name(any) {
         "google.protobuf.Struct" => {
-            pb::unpack::<pb::Struct>(any).map(|value| json_object(&value).to_string().into_bytes())
+            pb::unpack::<pb::Struct>(any).map(|value| json::object(&value).to_string().into_bytes())
         }
         "google.protobuf.StringValue" => {
             pb::unpack::<pb::google::protobuf::StringValue>(any).map(|value| value.value.into_bytes())
@@ -154,26 +155,6 @@ fn configuration(any: Option<&pb::Any>, path: &str, problems: &mut Problems) -> 
         _ => Ok(any.value.clone()),
     };
     result.map_err(|error| problems.push(path, error.to_string())).ok()
-}
-
-fn json_object(value: &pb::Struct) -> serde_json::Value {
-    value.fields.iter().map(|(name, value)| (name.clone(), json(value))).collect()
-}
-
-fn json(value: &pb::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match &value.kind {
-        None | Some(pb::ValueKind::NullValue(_)) => Value::Null,
-        Some(pb::ValueKind::BoolValue(value)) => Value::Bool(*value),
-        Some(pb::ValueKind::StringValue(value)) => Value::String(value.clone()),
-        Some(pb::ValueKind::StructValue(value)) => json_object(value),
-        Some(pb::ValueKind::ListValue(list)) => list.values.iter().map(json).collect(),
-        // Whole numbers without a point, as protobuf's JSON writes them.
-        Some(pb::ValueKind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9.0e15 => {
-            Value::from(*number as i64)
-        }
-        Some(pb::ValueKind::NumberValue(number)) => Value::from(*number),
-    }
 }
 
 fn restart(proto: &PbPluginConfig, problems: &mut Problems) -> RestartBackoff {

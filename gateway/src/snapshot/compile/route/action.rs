@@ -12,7 +12,7 @@ use weir_xds::pb::route::route_action::{ClusterNotFoundResponseCode, ClusterSpec
 use weir_xds::pb::route::weighted_cluster::{RandomValueSpecifier, cluster_weight};
 
 use super::matching::substitution;
-use super::{Compiler, HostDefaults, duration, header_ops, nest, nest_at};
+use super::{Compiler, HostDefaults, header_ops};
 use crate::route::action::ClusterChoice;
 use crate::route::redirect::RedirectPath;
 use crate::route::rewrite::MatchedPart;
@@ -20,6 +20,7 @@ use crate::route::{
     Action, DirectResponse, Forward, HostRewrite, PathRewrite, Priority, Redirect, WeightedCluster, WeightedClusters,
 };
 use crate::snapshot::Problems;
+use crate::snapshot::compile::span::{limit, span};
 
 const NOT_WATCHED: &str = "the file is read when the routes are taken, and not watched: leave it out, and change the \
                            routes when the file changes";
@@ -61,7 +62,7 @@ impl<P> Compiler<'_, P> {
                 ("", None)
             }
         };
-        nest(problems, field, inner);
+        problems.nest(field, inner);
         action
     }
 
@@ -80,7 +81,7 @@ impl<P> Compiler<'_, P> {
             Some(policy) => {
                 let mut inner = Problems::new();
                 let retry = self.retry(policy, &mut inner);
-                nest(problems, "retry_policy", inner);
+                problems.nest("retry_policy", inner);
                 retry
             }
         };
@@ -88,12 +89,12 @@ impl<P> Compiler<'_, P> {
         Some(Forward {
             timeout: match &proto.timeout {
                 None => Some(TIMEOUT),
-                Some(timeout) => Some(duration(timeout, "timeout", problems)).filter(|timeout| !timeout.is_zero()),
+                Some(timeout) => limit(timeout, "timeout", problems),
             },
-            idle_timeout: proto.idle_timeout.as_ref().map(|idle| duration(idle, "idle_timeout", problems)),
+            idle_timeout: proto.idle_timeout.as_ref().map(|idle| span(idle, "idle_timeout", problems)),
             max_stream_duration: limits
                 .and_then(|limits| limits.max_stream_duration.as_ref())
-                .map(|limit| duration(limit, "max_stream_duration.max_stream_duration", problems)),
+                .map(|limit| span(limit, "max_stream_duration.max_stream_duration", problems)),
             retry,
             path_rewrite,
             host_rewrite,
@@ -123,7 +124,7 @@ impl<P> Compiler<'_, P> {
             Some(ClusterSpecifier::WeightedClusters(clusters)) => {
                 let mut inner = Problems::new();
                 let clusters = self.weighted(clusters, &mut inner);
-                nest(problems, "weighted_clusters", inner);
+                problems.nest("weighted_clusters", inner);
                 clusters.map(|clusters| ClusterChoice::Weighted(Box::new(clusters)))
             }
             other => {
@@ -177,7 +178,7 @@ impl<P> Compiler<'_, P> {
                     cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host) => non_empty(host),
                 }),
             });
-            nest_at(problems, "clusters", at, inner);
+            problems.nest_at("clusters", at, inner);
         }
         let total: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
         if total > u64::from(u32::MAX) {

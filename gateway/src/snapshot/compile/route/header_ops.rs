@@ -74,7 +74,7 @@ fn compile(
             Some(Framing::Refused(reason)) => inner.push("header.key", reason),
             Some(Framing::None) | None => set.extend(set_header(option, &mut inner)),
         }
-        super::nest_at(problems, add_field, at, inner);
+        problems.nest_at(add_field, at, inner);
     }
     match HeaderOps::new(remove, set) {
         Ok(ops) => ops,

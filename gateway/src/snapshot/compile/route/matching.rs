@@ -66,7 +66,7 @@ fn conditions(proto: &pb::route::RouteMatch, problems: &mut Problems) -> Conditi
     for (at, parameter) in proto.query_parameters.iter().enumerate() {
         let mut inner = Problems::new();
         query.extend(query_matcher(parameter, &mut inner));
-        super::nest_at(problems, "query_parameters", at, inner);
+        problems.nest_at("query_parameters", at, inner);
     }
     Conditions {
         fraction: proto.runtime_fraction.as_ref().and_then(|fraction| runtime_fraction(fraction, problems)),
@@ -103,7 +103,7 @@ pub fn header_matchers(
     for (at, matcher) in proto.iter().enumerate() {
         let mut inner = Problems::new();
         matchers.extend(header_matcher(matcher, &mut inner));
-        super::nest_at(problems, field, at, inner);
+        problems.nest_at(field, at, inner);
     }
     matchers.into()
 }

@@ -4,11 +4,11 @@ use weir_xds::pb;
 use weir_xds::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use weir_xds::pb::route::retry_policy::{retry_host_predicate, retry_priority};
 
-use super::duration;
 use super::matching::header_matchers;
 use crate::route::retry::BackOff;
 use crate::route::{RetryOn, RetryPolicy};
 use crate::snapshot::Problems;
+use crate::snapshot::compile::span::{limit, span};
 
 pub(super) fn compile(proto: &pb::route::RetryPolicy, problems: &mut Problems) -> Option<RetryPolicy> {
     let before = problems.len();
@@ -23,7 +23,7 @@ pub(super) fn compile(proto: &pb::route::RetryPolicy, problems: &mut Problems) -
         }
     }
     let limit = |span: &Option<pb::Duration>, field, problems: &mut Problems| {
-        span.as_ref().map(|span| duration(span, field, problems)).filter(|span| !span.is_zero())
+        span.as_ref().and_then(|span| limit(span, field, problems))
     };
     let policy = RetryPolicy {
         on,
@@ -52,9 +52,9 @@ fn back_off_of(proto: &pb::route::retry_policy::RetryBackOff, problems: &mut Pro
         problems.push("retry_back_off.base_interval", "required: the first pause is below it");
         return BackOff::default();
     };
-    let base = duration(base, "retry_back_off.base_interval", problems);
+    let base = span(base, "retry_back_off.base_interval", problems);
     let max = match &proto.max_interval {
-        Some(max) => duration(max, "retry_back_off.max_interval", problems),
+        Some(max) => span(max, "retry_back_off.max_interval", problems),
         None => base.saturating_mul(10),
     };
     if base.is_zero() {
