@@ -48,7 +48,6 @@ pub(super) async fn admit(
     mut tcp: TcpStream,
     info: &mut ConnectionInfo,
 ) -> Result<Admitted, NotAdmitted> {
-    let _ = tcp.set_nodelay(true);
     let mut peeked = BytesMut::new();
     let hello = listen_first(worker, listener, &mut tcp, &mut peeked).await.ok_or(NotAdmitted::Unheard)?;
     let protocols: Vec<Vec<u8>> = hello.iter().flat_map(ClientHello::alpn).map(<[u8]>::to_vec).collect();

@@ -14,7 +14,7 @@ use super::downstream::Downstream;
 use super::error::Cause;
 use super::prepare::valid_authority;
 use super::request::{self, Incoming};
-use super::wait::{LAST_WRITE, Waited, close, count_end, head_due, is_over, linger, wait_for_bytes};
+use super::wait::{LAST_WRITE, Waited, count_end, finish, head_due, is_over, linger, wait_for_bytes};
 use crate::http::h1::{Arrival, Framing, RequestOptions, RequestStart, parse_request, response_head};
 use crate::http::{ResponseHead, Version};
 use crate::snapshot::connection_manager::ConnectionManager;
@@ -78,7 +78,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
         }
     }
     let limit = cx.serving().manager().timeouts.delayed_close;
-    close(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
+    finish(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
     if let Some(log) = &cx.log {
         let (received, sent) = wire.take_counts();
         log.moved(received, sent);

@@ -84,22 +84,24 @@ pub(super) fn head_due(since: Instant, limits: &Timeouts) -> (Option<Instant>, C
     first.unwrap_or((None, Cause::HeadTimeout))
 }
 
-/// Writes what is left and closes our end, until `deadline` at the latest; whether all of it went.
-pub(super) async fn close(wire: &mut Wire, alarm: &mut Alarm, deadline: Option<Instant>) -> bool {
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(closed) = wire.poll_close(cx) {
-            return Poll::Ready(closed.is_ok());
-        }
-        alarm.poll(cx, deadline).map(|()| false)
+/// Writes what is left of a connection that is dropped next, until `deadline` at the latest.
+pub(super) async fn finish(wire: &mut Wire, alarm: &mut Alarm, deadline: Option<Instant>) {
+    std::future::poll_fn(|cx| match wire.poll_finish(cx) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => alarm.poll(cx, deadline),
     })
-    .await
+    .await;
 }
 
 /// Closes so that the client can still read the answer: our end first, then what it still sends is thrown away for a
 /// while (RFC 9112 section 9.6).
 pub(super) async fn linger(cx: &ConnectionContext, wire: &mut Wire, alarm: &mut Alarm, limit: Option<Duration>) {
     let deadline = due(Instant::now(), limit.or(Some(LAST_WRITE)));
-    if !close(wire, alarm, deadline).await || limit.is_none() {
+    let closed = std::future::poll_fn(|cx| match wire.poll_close(cx) {
+        Poll::Ready(closed) => Poll::Ready(closed.is_ok()),
+        Poll::Pending => alarm.poll(cx, deadline).map(|()| false),
+    });
+    if !closed.await || limit.is_none() {
         return;
     }
     let left = std::future::poll_fn(|task| {

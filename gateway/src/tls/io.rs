@@ -65,6 +65,19 @@ impl Io {
         }
     }
 
+    /// Says the last of a connection that is dropped next: over TLS a close_notify. To shut our direction down as well would
+    /// cost a system call, and the drop does it.
+    pub fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Replay(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => {
+                // Said once only, however often this is called.
+                tls.get_mut().1.send_close_notify();
+                Pin::new(tls.as_mut()).poll_flush(cx)
+            }
+        }
+    }
+
     /// Address of the peer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()

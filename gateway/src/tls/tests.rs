@@ -196,6 +196,18 @@ async fn every_version_and_key_type() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_dropped_has_said_so() {
+    let server = server(params(&[&Authority::new("ca").leaf(&["a.test"])]));
+    let (_, mut stream, mut io) = handshake(&server, &ANY.config(None), "a.test").await.unwrap();
+    for _ in 0..2 {
+        std::future::poll_fn(|cx| io.poll_last_words(cx)).await.unwrap();
+    }
+    drop(io);
+    let mut rest = Vec::new();
+    assert_eq!(stream.read_to_end(&mut rest).await.unwrap(), 0, "close_notify arrives");
+}
+
+#[tokio::test]
 async fn versions_are_limited() {
     let ca = Authority::new("ca");
     let leaf = ca.leaf(&["a.test"]);

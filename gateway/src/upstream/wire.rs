@@ -141,6 +141,15 @@ impl Wire {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
+    /// Writes all that is queued, and what the connection says at its end; it is to be dropped next.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        self.io.poll_last_words(cx)
+    }
+
     /// Gives the buffers' memory back if they are empty: the connection is idle.
     pub fn release_buffers(&mut self) {
         if self.input.is_empty() {
