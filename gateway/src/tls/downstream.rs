@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::client_hello::{Inspection, Inspector, MAX_CLIENT_HELLO};
 use super::error::TlsError;
@@ -160,7 +160,7 @@ impl DownstreamTls {
             _ => false,
         };
         let info = describe(session, &self.params.alpn, certificate.as_deref(), signature, validated);
-        Ok((Io::Tls(Box::new(TlsStream::Server(stream))), info))
+        Ok((Io::tls(stream), info))
     }
 
     /// The slots of all its secrets.

@@ -21,10 +21,20 @@ pub enum Io {
     /// Cleartext whose first bytes were read already.
     Replay(Box<Replay>),
     /// TLS, the handshake done.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls {
+        /// The session over its socket.
+        stream: Box<TlsStream<TcpStream>>,
+        /// The peer has gone away without close_notify: there is nobody left to say anything to.
+        cut: bool,
+    },
 }
 
 impl Io {
+    /// TLS, the handshake done.
+    pub fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
+        Self::Tls { stream: Box::new(stream.into()), cut: false }
+    }
+
     /// Cleartext that begins with `peeked`, which was already read from `tcp`.
     pub fn replaying(peeked: Bytes, tcp: TcpStream) -> Self {
         if peeked.is_empty() { Self::Tcp(tcp) } else { Self::Replay(Box::new(Replay { peeked, tcp })) }
@@ -33,7 +43,7 @@ impl Io {
     /// Whether the handshake went on with an earlier session.
     pub fn is_resumed(&self) -> bool {
         match self {
-            Self::Tls(tls) => tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            Self::Tls { stream, .. } => stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             Self::Tcp(_) | Self::Replay(_) => false,
         }
     }
@@ -65,15 +75,16 @@ impl Io {
         }
     }
 
-    /// Says the last of a connection that is dropped next: over TLS a close_notify. To shut our direction down as well would
-    /// cost a system call, and the drop does it.
+    /// Says the last of a connection that is dropped next: over TLS a close_notify, unless its peer has cut it. To shut our
+    /// direction down as well would cost a system call, and the drop does it.
     pub fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Replay(_) => Poll::Ready(Ok(())),
-            Self::Tls(tls) => {
+            Self::Tls { cut: true, .. } => Poll::Ready(Ok(())),
+            Self::Tls { stream, .. } => {
                 // Said once only, however often this is called.
-                tls.get_mut().1.send_close_notify();
-                Pin::new(tls.as_mut()).poll_flush(cx)
+                stream.get_mut().1.send_close_notify();
+                Pin::new(stream.as_mut()).poll_flush(cx)
             }
         }
     }
@@ -93,13 +104,13 @@ impl Io {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Replay(replay) => &replay.tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls { stream, .. } => stream.get_ref().0,
         }
     }
 
     /// Whether it is encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls { .. })
     }
 
     /// Whether input waits above the socket.
@@ -108,7 +119,7 @@ impl Io {
             Self::Tcp(_) => false,
             Self::Replay(replay) => !replay.peeked.is_empty(),
             // rustls wants no more from the socket while it holds plaintext or after close_notify.
-            Self::Tls(tls) => !tls.get_ref().1.wants_read(),
+            Self::Tls { stream, .. } => !stream.get_ref().1.wants_read(),
         }
     }
 }
@@ -135,8 +146,11 @@ impl AsyncRead for Io {
                 }
                 Poll::Ready(Ok(()))
             }
-            Self::Tls(tls) => match Pin::new(tls.as_mut()).poll_read(cx, buf) {
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Self::Tls { stream, cut } => match Pin::new(stream.as_mut()).poll_read(cx, buf) {
+                Poll::Ready(Err(error)) => {
+                    *cut = true;
+                    Poll::Ready(if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) })
+                }
                 other => other,
             },
         }
@@ -148,7 +162,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
+            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write(cx, buf),
         }
     }
 
@@ -160,7 +174,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write_vectored(cx, bufs),
-            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
+            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -172,7 +186,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
@@ -181,7 +195,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 }

@@ -208,6 +208,18 @@ async fn a_connection_that_is_dropped_has_said_so() {
 }
 
 #[tokio::test]
+async fn a_peer_that_has_cut_the_connection_is_told_nothing() {
+    let server = server(params(&[&Authority::new("ca").leaf(&["a.test"])]));
+    let (_, stream, mut io) = handshake(&server, &ANY.config(None), "a.test").await.unwrap();
+    let (mut tcp, _) = stream.into_inner();
+    tcp.shutdown().await.unwrap();
+    assert_eq!(io.read(&mut [0]).await.unwrap(), 0);
+    std::future::poll_fn(|cx| io.poll_last_words(cx)).await.unwrap();
+    drop(io);
+    assert_eq!(tcp.read(&mut [0]).await.unwrap(), 0, "no alert");
+}
+
+#[tokio::test]
 async fn versions_are_limited() {
     let ca = Authority::new("ca");
     let leaf = ca.leaf(&["a.test"]);

@@ -9,7 +9,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, TlsStream};
+use tokio_rustls::TlsConnector;
 
 use super::error::TlsError;
 use super::io::Io;
@@ -96,7 +96,7 @@ impl UpstreamTls {
         let stream = stream?;
         let (session, ours) = (stream.get_ref().1, built.certificate.as_deref());
         let info = describe(session, &self.params.alpn, ours, signature, built.verifier.validates());
-        Ok((Io::Tls(Box::new(TlsStream::Client(stream))), info))
+        Ok((Io::tls(stream), info))
     }
 
     /// The server name of the configuration.
