@@ -75,7 +75,7 @@ impl HeaderMap {
 
     /// Bytes of all names and values together.
     pub fn byte_size(&self) -> usize {
-        self.entries.iter().map(|e| (e.name_len + e.value_len) as usize).sum()
+        self.arena.len() - self.dead
     }
 
     /// Forgets all fields and keeps the memory.
@@ -351,6 +351,8 @@ mod tests {
         }
         assert!(map.arena.capacity() < 1000, "{}", map.arena.capacity());
         assert_eq!((map.len(), map.get("x-two")), (4, Some(&b"2"[..])));
+        map.set("x-one", "9");
+        assert_eq!(map.byte_size(), map.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>());
     }
 
     #[test]
