@@ -33,6 +33,9 @@ use clock::Clock;
 pub(super) use flow::MOST_WAITING;
 use routing::Routing;
 
+/// So many bytes for the client are worth a write of their own, although more comes.
+const WRITTEN_AT_ONCE: usize = 16 * 1024;
+
 /// A request as its codec read it.
 pub(crate) struct Incoming {
     /// Its head.
@@ -183,12 +186,15 @@ impl Request {
     /// Moves all that can be moved. Ready when nothing is left to do for this request.
     fn poll(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>, alarm: &mut Alarm) -> Poll<()> {
         loop {
-            let mut moved = self.poll_router(task, down);
-            moved |= self.poll_client(task, down);
-            moved |= self.poll_calls(task, down);
-            moved |= self.apply_effects(down);
+            // The client first: a head goes out together with what has come of its body.
+            let mut moved = self.poll_client(task, down)
+                || self.poll_router(task, down)
+                || self.poll_calls(task, down)
+                || self.apply_effects(down);
             let queued = down.queued();
-            if queued > 0 && self.response != Response::Unwanted {
+            // Likewise towards the client: while more comes at once, it is not written piece by piece.
+            let write = !moved || queued >= WRITTEN_AT_ONCE || !self.response.is_open();
+            if queued > 0 && write && self.response != Response::Unwanted {
                 match down.poll_flush(task) {
                     Poll::Ready(Ok(())) => moved = true,
                     Poll::Ready(Err(error)) => self.client_failed(&error),
