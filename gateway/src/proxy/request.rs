@@ -191,6 +191,8 @@ impl Request {
                 || self.poll_router(task, down)
                 || self.poll_calls(task, down)
                 || self.apply_effects(down);
+            // What the router has written since the client was asked makes room for more of its body.
+            moved |= self.paused[Direction::Request as usize] && !self.is_full();
             let queued = down.queued();
             // Likewise towards the client: while more comes at once, it is not written piece by piece.
             let write = !moved || queued >= WRITTEN_AT_ONCE || !self.response.is_open();

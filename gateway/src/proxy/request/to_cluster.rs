@@ -29,8 +29,7 @@ impl Request {
             }
             return false;
         }
-        let full = self.router.as_ref().is_some_and(|router| router.is_full());
-        if self.pauses(Direction::Request, full) || !self.chain.wants_more(Direction::Request) {
+        if self.pauses(Direction::Request, self.is_full()) || !self.chain.wants_more(Direction::Request) {
             if let Poll::Ready(error) = down.poll_unread(task) {
                 self.client_failed(&error);
                 return true;
@@ -59,6 +58,11 @@ impl Request {
                 true
             }
         }
+    }
+
+    /// As much of the body waits for the endpoint as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.router.as_ref().is_some_and(|router| router.is_full())
     }
 
     fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
