@@ -473,3 +473,12 @@ fn what_is_wrong_on_the_command_line_is_not_looked_for_in_the_file() {
     let file = format!("{}:4: static_resources.clusters[1]", path.display());
     assert_eq!(places[..2], [&*file, "--config-yaml:5: static_resources.clusters[1]"], "{output}");
 }
+
+#[test]
+fn a_file_of_resources_is_told_from_a_bootstrap() {
+    let file = weir_tests::repository().join("config/quickstart/routes.yaml");
+    let output = weir(&["check", file.to_str().unwrap()]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("this looks like a file of resources: check the bootstrap that names it"), "{printed}");
+    assert_eq!(output.status.code(), Some(1));
+}

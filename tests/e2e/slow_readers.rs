@@ -1,12 +1,14 @@
 //! What waits for peers that read slowly, or not at all, is bounded: for a connection, and by what the configuration says.
 
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use weir_tests::{
-    Bootstrap, Gateway, H2_PREFACE, Hcm, Reply, Upstream, cluster, eventually_some, get, h2_block, h2_frame, merge,
+    Bootstrap, Gateway, H2_PREFACE, Hcm, Kind, Launch, Reply, Upstream, cluster, eventually_some, get, h2_block,
+    h2_frame, merge,
 };
 
 /// What a peer reads that is always behind.
@@ -204,4 +206,53 @@ async fn streams_that_are_held_back_stop_no_others() {
 
     assert_eq!(read_streams(&mut client, 1).await, (256 << 10) + 200 * 10);
     assert!(more < 20_000, "{more} kB more for 200 streams of 10 bytes");
+}
+
+/// Answers `POST /LENGTH` by as many bytes, and reads nothing but the head.
+async fn answers_without_reading(listener: TcpListener) {
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                client.read_buf(&mut head).await.unwrap();
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let length: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+            client.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_a_client_which_still_sends_keeps_no_worker_busy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let direct = json!({"match": {"path": "/direct"}, "direct_response": {"status": 200}});
+    let hcm = Hcm::new().routes(json!([direct, {"match": {"prefix": "/"}, "route": {"cluster": "a"}}]));
+    let bootstrap = Bootstrap::serving(hcm, listener.local_addr().unwrap());
+    tokio::spawn(answers_without_reading(listener));
+    let gateway = Launch::new(Kind::Weir, bootstrap).workers(1).start().await;
+    // What the kernels take differs: of some of these the end of the answer waits in the gateway.
+    let clients = (1..=64).map(|n| {
+        let (to, length) = (gateway.address(), n * 50_000);
+        tokio::spawn(async move {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut client = socket.connect(to).await.unwrap();
+            let head = format!("POST /{length} HTTP/1.1\r\nhost: a\r\ncontent-length: 50000000\r\n\r\n");
+            client.write_all(head.as_bytes()).await.unwrap();
+            // Until nobody takes any more of it.
+            let stuck = Duration::from_millis(500);
+            while matches!(tokio::time::timeout(stuck, client.write(&[b'x'; 65536])).await, Ok(Ok(_))) {}
+            client
+        })
+    });
+    let mut held = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        held.push(client.await.unwrap());
+    }
+
+    assert_eq!(get(gateway.address(), "/direct").await.unwrap().status, 200);
 }

@@ -15,12 +15,13 @@ use crate::{
 
 /// Checks configurations without running them: every problem in one go, with file, line and path
 ///
-/// Reads the files that they name, too: resources, certificates, modules. Exits with 1 if there is any problem. Warnings
-/// are about what is most likely not meant, notes about fields that are set and have no effect here: of each the first place.
+/// Reads the files that they name, too: resources, certificates, modules. Exits with 1 if there is
+/// any problem. Warnings are about what is most likely not meant, notes about fields that are set and
+/// have no effect here: of each the first place.
 ///
 /// Examples:
 ///   weir check bootstrap.yaml
-///   weir check config/*.yaml
+///   weir check ingress.yaml egress.yaml
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Check {
@@ -66,6 +67,9 @@ fn report(config: &Config) -> usize {
     let Checked { findings, warnings, idle, summary } = check(config);
     for finding in &findings {
         println!("{finding}");
+    }
+    if findings.iter().any(|finding| finding.problem.path == "resources") {
+        println!("{}: this looks like a file of resources: check the bootstrap that names it", config.0.name);
     }
     for Finding { file, problem, .. } in &warnings {
         let at = problem.line.map(|line| format!(":{line}")).unwrap_or_default();

@@ -16,10 +16,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the gateway
 ///
-/// On SIGTERM /ready says 503 at once. Listeners go on, telling each connection that it ends, until none has come for a
-/// second, at most for 10 s or a third of the drain time; then they close, and the process ends after its connections have
-/// ended, at the latest after the drain time. On SIGINT listeners close at once. A second signal ends it without waiting.
-/// SIGUSR1 opens access log files anew.
+/// On SIGTERM /ready says 503 at once. Listeners go on, telling each connection that it ends, until
+/// none has come for a second, at most for 10 s or a third of the drain time; then they close, and
+/// the process ends after its connections have ended, at the latest after the drain time. On SIGINT
+/// listeners close at once. A second signal ends it without waiting. SIGUSR1 opens access log files
+/// anew.
 ///
 /// Examples:
 ///   weir run -c bootstrap.yaml

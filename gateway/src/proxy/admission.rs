@@ -189,6 +189,10 @@ fn count_handshake(worker: &Worker, listener: &Listener, io: &Io, info: &TlsInfo
 
 fn count_failure(worker: &Worker, listener: &Listener, error: &TlsError) {
     let Some(scope) = &listener.tls_scope else { return };
+    // As in Envoy: probes of load balancers do no more.
+    if matches!(error, TlsError::Closed) {
+        return;
+    }
     let metrics = scope.chunk(worker.index);
     metrics.inc(match (error.unverified(), error) {
         (Some(Unverified::Chain), _) => listener_ssl::FAIL_VERIFY_ERROR,

@@ -192,7 +192,7 @@ impl Request {
                 || self.poll_calls(task, down)
                 || self.apply_effects(down);
             // What the router has written since the client was asked makes room for more of its body.
-            moved |= self.paused[Direction::Request as usize] && !self.is_full();
+            moved |= self.client_may_go_on();
             let queued = down.queued();
             // Likewise towards the client: while more comes at once, it is not written piece by piece.
             let write = !moved || queued >= WRITTEN_AT_ONCE || !self.response.is_open();

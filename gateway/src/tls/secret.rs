@@ -350,6 +350,11 @@ impl CertificateSource {
             warn!(certificate = %self.chain, "the certificate has expired; clients will refuse it");
         }
 
+        if parsed.version() != x509_parser::x509::X509Version::V3 {
+            let reason = "it is of X.509 version 1; an extension such as subjectAltName makes it version 3 \
+                          (openssl x509 -req -extfile FILE)";
+            return Err(SecretError::BadCertificate(self.chain.to_string(), reason.to_owned()));
+        }
         let mut certified = CertifiedKey::from_der(chain, key, protocol::provider()).map_err(|e| match e {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 SecretError::Mismatch { key: self.key.to_string(), chain: self.chain.to_string() }

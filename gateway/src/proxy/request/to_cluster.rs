@@ -60,8 +60,13 @@ impl Request {
         }
     }
 
+    /// There is room for the body again that had none when the client was asked last.
+    pub(super) fn client_may_go_on(&self) -> bool {
+        self.paused[Direction::Request as usize] && self.response.is_open() && !self.request_read && !self.is_full()
+    }
+
     /// As much of the body waits for the endpoint as may.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.router.as_ref().is_some_and(|router| router.is_full())
     }
 

@@ -36,6 +36,8 @@ fn secrets_that_cannot_be_used_say_why() {
     assert!(error(&leaf.chain, "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").contains("unusable"));
     assert!(error("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", &leaf.key).contains("unusable"));
 
+    assert!(error(VERSION_1.0, VERSION_1.1).contains("X.509 version 1"));
+
     let missing = DataSource::File("/nonexistent/tls.crt".into());
     assert!(matches!(missing.read(), Err(SecretError::Unreadable { .. })));
     assert!(!format!("{:?}", leaf.source()).contains("PRIVATE KEY"), "keys are never shown");
@@ -71,3 +73,22 @@ fn a_reload_reads_files_again_and_keeps_the_last_good() {
     assert!(matches!(slot.reload(), Err(SecretError::Mismatch { .. })));
     assert_eq!(name(), ["two.test"]);
 }
+
+/// What `openssl x509 -req` makes without extensions, and its key.
+const VERSION_1: (&str, &str) = (
+    "-----BEGIN CERTIFICATE-----
+MIIBFTCBuwIUCofq8pTM9LnE19fl9J3Fr7XohYAwCgYIKoZIzj0EAwIwDTELMAkG
+A1UEAwwCdjEwHhcNMjYxMTI4MDc1MzQwWhcNMzYxMTI1MDc1MzQwWjANMQswCQYD
+VQQDDAJ2MTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABBZM/N5JcBmymimoHo1u
+hL968bkVnNbC/5zmKvWbNgsxKhQYuURLWEFVPRHFqaTD92XjBSr2tzWcOiZYJwDK
+DJEwCgYIKoZIzj0EAwIDSQAwRgIhAPUy3Inm8w6aiYPN98Hso8Qk0mmRpn2v78Uv
+S7oAAbNsAiEAuLETTL3FzWwbJXj6klEt137Nb6iNKbtR3ReqVaTGoMU=
+-----END CERTIFICATE-----
+",
+    "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1Mnwv03KUtbYqsML
+TDV1GxzyyvUfIZpU5zzsXVoh2tahRANCAAQWTPzeSXAZspopqB6NboS/evG5FZzW
+wv+c5ir1mzYLMSoUGLlES1hBVT0Rxamkw/dl4wUq9rc1nDomWCcAygyR
+-----END PRIVATE KEY-----
+",
+);
