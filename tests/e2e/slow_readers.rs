@@ -39,7 +39,7 @@ pub(crate) fn narrow_socket() -> TcpSocket {
 async fn dribble(from: &mut TcpStream) {
     let (mut end, mut piece) = (Vec::new(), [0; 4096]);
     while !end.ends_with(b"\r\n0\r\n\r\n") {
-        tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+        tokio::time::sleep(Duration::from_micros(100)).await;
         let length = from.read(&mut piece).await.unwrap();
         assert!(length > 0, "closed before the end");
         end.extend_from_slice(&piece[..length]);
