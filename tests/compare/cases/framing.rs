@@ -38,6 +38,8 @@ async fn requests() {
         case("a body in pieces", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n").piece("abc").piece("def"),
         case("chunks in pieces", chunked("", "")).piece("3").piece("\r\nab").piece("c\r").piece("\n0\r\n").piece("\r\n"),
         case("an absolute target", "GET http://other.example/path?q HTTP/1.1\r\nhost: test.example\r\n\r\n"),
+        case("an absolute target with a query and no path", "GET http://other.example?q HTTP/1.1\r\nhost: test.example\r\n\r\n")
+            .stricter("a host ends before a question mark (RFC 3986 section 3.2); Envoy takes the query for a part of it"),
         case("an absolute target without a path", "GET http://other.example HTTP/1.1\r\nhost: test.example\r\n\r\n"),
         case("an absolute https target", "GET https://other.example/x HTTP/1.1\r\nhost: test.example\r\n\r\n"),
         get("a close that the client asks for", "/", "connection: close\r\n"),
