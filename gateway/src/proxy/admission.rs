@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::worker::Worker;
-use crate::filter::network::{Arrival, NetworkAction, NetworkChain};
+use crate::filter::network::{Arrival, NetworkAction, NetworkChain, join};
 use crate::snapshot::compile::network_filter::{self, NetworkFilterInstance};
 use crate::snapshot::listener::{FilterChain, Hello, HelloLimits, Listener};
 use crate::telemetry::metrics::Chunk;
@@ -24,8 +24,8 @@ const HELLO_READ: usize = 2048;
 /// A connection that is served.
 pub(super) struct Admitted {
     pub(super) chain: Arc<FilterChain>,
-    /// What it has passed; they count it until they are dropped.
-    pub(super) network: NetworkChain<NetworkFilterInstance>,
+    /// What it has passed, unless it is a part of `io` ([`join`]); they count it until they are dropped.
+    pub(super) network: Option<NetworkChain<NetworkFilterInstance>>,
     pub(super) io: Io,
 }
 
@@ -64,21 +64,34 @@ pub(super) async fn admit(
         return Err(NotAdmitted::NoChain);
     };
     info.filter_chain = Arc::clone(&chain.name);
-    let mut network = network_filter::instantiate(&chain.network, worker.index);
+    let mut network = network_filter::instantiate(&chain.network, &worker.filters);
     let server_name = info.requested_server_name.as_deref();
     let arrival = Arrival { remote: info.remote, local: info.local, server_name };
     if let NetworkAction::Close(after) = network.new_connection(&arrival) {
         tokio::time::sleep(after).await;
         return Err(NotAdmitted::Filtered);
     }
-    let Some(tls) = chain.tls.as_ref().map(Arc::clone) else {
-        return Ok(Admitted { chain, network, io: Io::replaying(peeked.freeze(), tcp) });
+    let io = match chain.tls.as_ref().map(Arc::clone) {
+        None => Io::replaying(peeked.freeze(), tcp),
+        Some(tls) => shake_hands(worker, listener, &chain, tls.accept(tcp, peeked), info).await?,
     };
-    match limited(chain.handshake_timeout, tls.accept(tcp, peeked)).await {
+    let (io, network) = join(network, io, chain.manager.buffer_limit);
+    Ok(Admitted { chain, network, io })
+}
+
+/// Until the client may speak, or has taken too long.
+async fn shake_hands(
+    worker: &Worker,
+    listener: &Listener,
+    chain: &FilterChain,
+    handshake: impl Future<Output = Result<(Io, TlsInfo), TlsError>>,
+    info: &mut ConnectionInfo,
+) -> Result<Io, NotAdmitted> {
+    match limited(chain.handshake_timeout, handshake).await {
         Some(Ok((io, settled))) => {
             count_handshake(worker, listener, &io, &settled);
             info.tls = Some(settled);
-            Ok(Admitted { chain, network, io })
+            Ok(io)
         }
         Some(Err(error)) => {
             count_failure(worker, listener, &error);
@@ -91,7 +104,7 @@ pub(super) async fn admit(
             Err(NotAdmitted::Handshake)
         }
         None => {
-            metrics.inc(metric::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+            listener.scope.chunk(worker.index).inc(metric::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
             info.failure = Some(HandshakeFailure::TimedOut);
             Err(NotAdmitted::Handshake)
         }

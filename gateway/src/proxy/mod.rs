@@ -15,5 +15,7 @@ mod prepare;
 mod request;
 mod response;
 mod router;
+#[cfg(test)]
+mod tests;
 mod wait;
 pub mod worker;

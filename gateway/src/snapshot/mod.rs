@@ -20,7 +20,7 @@ pub mod snapshot;
 pub mod stopped;
 pub mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unused;
 pub mod update;
 mod wanted;

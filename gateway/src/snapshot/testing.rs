@@ -1,4 +1,4 @@
-//! What the tests of this folder share: a publisher, and resources from YAML.
+//! What the tests share: a publisher, and resources from YAML.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use crate::telemetry::access_log::Sinks;
 use crate::telemetry::metrics::Registry;
 
 /// A publisher whose access logs write nothing.
-pub(super) fn publisher() -> Publisher {
+pub(crate) fn publisher() -> Publisher {
     publisher_with(Registry::new(1))
 }
 
 /// The same with metrics that the test looks at.
-pub(super) fn publisher_with(registry: Arc<Registry>) -> Publisher {
+pub(crate) fn publisher_with(registry: Arc<Registry>) -> Publisher {
     let plugins = Plugins::new(Arc::clone(&registry), Node::default(), EngineSettings::default());
     let access_logs = Arc::new(Sinks::dry(&registry));
     Publisher::new(PublisherSettings { registry, plugins, access_logs }, SnapshotStore::new())
 }
 
 /// A resource, standing at `here` in its document.
-pub(super) fn resource(kind: Kind, yaml: &str) -> Resource {
+pub(crate) fn resource(kind: Kind, yaml: &str) -> Resource {
     Resource { path: "here".to_owned(), ..read_resource(kind, yaml) }
 }
 
 /// All that a source has.
-pub(super) fn update(source: &str, kind: Kind, yamls: &[&str]) -> Update {
+pub(crate) fn update(source: &str, kind: Kind, yamls: &[&str]) -> Update {
     Update { source: source.into(), kind, resources: yamls.iter().map(|yaml| resource(kind, yaml)).collect() }
 }
 
 /// What was refused, as `name: path: reason`.
-pub(super) fn reasons(report: &Report) -> Vec<String> {
+pub(crate) fn reasons(report: &Report) -> Vec<String> {
     let all = report.rejected.iter();
     all.flat_map(|r| r.problems.iter().map(move |p| format!("{}: {}: {}", r.name, p.path, p.reason))).collect()
 }
 
 /// A listener with that network filter configuration, indented by eight.
-pub(super) fn listener(name: &str, port: u16, manager: &str) -> String {
+pub(crate) fn listener(name: &str, port: u16, manager: &str) -> String {
     let manager = manager.replace('\n', "\n        ");
     format!(
         r#"
@@ -56,10 +56,10 @@ filter_chains:
 }
 
 /// The end of every list of HTTP filters.
-pub(super) const ROUTER: &str = r#"http_filters: [{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]"#;
+pub(crate) const ROUTER: &str = r#"http_filters: [{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]"#;
 
 /// A connection manager with routes of its own to a cluster.
-pub(super) fn inline(cluster: &str) -> String {
+pub(crate) fn inline(cluster: &str) -> String {
     format!(
         "stat_prefix: p\n{ROUTER}\nroute_config: {{name: r, virtual_hosts: [{{name: h, domains: ['*'], \
          routes: [{{match: {{prefix: /}}, route: {{cluster: {cluster}}}}}]}}]}}"
@@ -67,7 +67,7 @@ pub(super) fn inline(cluster: &str) -> String {
 }
 
 /// A connection manager with routes from a file.
-pub(super) fn rds(name: &str) -> String {
+pub(crate) fn rds(name: &str) -> String {
     format!(
         "stat_prefix: p\n{ROUTER}\nrds: {{route_config_name: {name}, config_source: {{path_config_source: \
          {{path: /etc/weir/rds.yaml}}}}}}"
@@ -75,7 +75,7 @@ pub(super) fn rds(name: &str) -> String {
 }
 
 /// A route configuration.
-pub(super) fn routes(name: &str, cluster: &str) -> String {
+pub(crate) fn routes(name: &str, cluster: &str) -> String {
     format!(
         "name: {name}\nvirtual_hosts: [{{name: h, domains: ['*'], routes: [{{match: {{prefix: /}}, \
          route: {{cluster: {cluster}}}}}]}}]"
@@ -83,7 +83,7 @@ pub(super) fn routes(name: &str, cluster: &str) -> String {
 }
 
 /// A static cluster with one endpoint.
-pub(super) fn cluster(name: &str, port: u16) -> String {
+pub(crate) fn cluster(name: &str, port: u16) -> String {
     format!(
         "name: {name}\nload_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{{endpoint: {{address: \
          {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}"
@@ -91,7 +91,7 @@ pub(super) fn cluster(name: &str, port: u16) -> String {
 }
 
 /// A cluster with endpoints from a file.
-pub(super) fn eds(name: &str, service: &str) -> String {
+pub(crate) fn eds(name: &str, service: &str) -> String {
     format!(
         "name: {name}\ntype: EDS\neds_cluster_config: {{service_name: '{service}', eds_config: {{path_config_source: \
          {{path: /etc/weir/eds.yaml, watched_directory: {{path: /etc/weir}}}}}}}}"
@@ -99,7 +99,7 @@ pub(super) fn eds(name: &str, service: &str) -> String {
 }
 
 /// Endpoints of a service.
-pub(super) fn assignment(service: &str, ports: &[u16]) -> String {
+pub(crate) fn assignment(service: &str, ports: &[u16]) -> String {
     let endpoint = |port: &u16| {
         format!("{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}")
     };

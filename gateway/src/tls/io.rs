@@ -27,6 +27,20 @@ pub enum Io {
         /// The peer has gone away without close_notify: there is nobody left to say anything to.
         cut: bool,
     },
+    /// Whoever reads and changes its bytes before its protocol does.
+    Layered(Box<dyn Layer>),
+}
+
+/// What stands between a connection and its protocol. A trait, because those that do so are above TLS.
+pub trait Layer: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {
+    /// The connection below.
+    fn below(&self) -> &Io;
+
+    /// As [`Io::poll_readable`]; not ready if this takes nothing more.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// As [`Io::poll_last_words`].
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Io {
@@ -45,18 +59,23 @@ impl Io {
         match self {
             Self::Tls { stream, .. } => stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             Self::Tcp(_) | Self::Replay(_) => false,
+            Self::Layered(layer) => layer.below().is_resumed(),
         }
     }
 
     /// Waits until a read is worth trying, without a buffer: for idle connections. May return although the next read
     /// finds nothing yet (a TLS record that is incomplete or carries no data).
     pub async fn readable(&self) -> io::Result<()> {
-        if self.holds_input() { Ok(()) } else { self.tcp().readable().await }
+        std::future::poll_fn(|cx| self.poll_readable(cx)).await
     }
 
     /// [`Io::readable`] as a poll.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.holds_input() { Poll::Ready(Ok(())) } else { self.tcp().poll_read_ready(cx) }
+        match self {
+            Self::Layered(layer) => layer.poll_readable(cx),
+            io if io.holds_input() => Poll::Ready(Ok(())),
+            io => io.tcp().poll_read_ready(cx),
+        }
     }
 
     /// Reads what is there now. `WouldBlock` if nothing is: the state of a healthy idle connection. Costs no system
@@ -86,6 +105,7 @@ impl Io {
                 stream.get_mut().1.send_close_notify();
                 Pin::new(stream.as_mut()).poll_flush(cx)
             }
+            Self::Layered(layer) => layer.poll_last_words(cx),
         }
     }
 
@@ -105,12 +125,13 @@ impl Io {
             Self::Tcp(tcp) => tcp,
             Self::Replay(replay) => &replay.tcp,
             Self::Tls { stream, .. } => stream.get_ref().0,
+            Self::Layered(layer) => layer.below().tcp(),
         }
     }
 
-    /// Whether it is encrypted.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls { .. })
+    /// Whether what was written may have to be flushed.
+    pub fn keeps_output(&self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::Layered(_))
     }
 
     /// Whether input waits above the socket.
@@ -120,6 +141,7 @@ impl Io {
             Self::Replay(replay) => !replay.peeked.is_empty(),
             // rustls wants no more from the socket while it holds plaintext or after close_notify.
             Self::Tls { stream, .. } => !stream.get_ref().1.wants_read(),
+            Self::Layered(_) => false,
         }
     }
 }
@@ -153,6 +175,7 @@ impl AsyncRead for Io {
                 }
                 other => other,
             },
+            Self::Layered(layer) => Pin::new(layer).poll_read(cx, buf),
         }
     }
 }
@@ -163,6 +186,7 @@ impl AsyncWrite for Io {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write(cx, buf),
             Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write(cx, buf),
+            Self::Layered(layer) => Pin::new(layer).poll_write(cx, buf),
         }
     }
 
@@ -175,6 +199,7 @@ impl AsyncWrite for Io {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_write_vectored(cx, bufs),
             Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+            Self::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -187,6 +212,7 @@ impl AsyncWrite for Io {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_flush(cx),
             Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_flush(cx),
+            Self::Layered(layer) => Pin::new(layer).poll_flush(cx),
         }
     }
 
@@ -196,6 +222,7 @@ impl AsyncWrite for Io {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Replay(replay) => Pin::new(&mut replay.tcp).poll_shutdown(cx),
             Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            Self::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
         }
     }
 }

@@ -25,7 +25,7 @@ mod tests;
 pub use client_hello::{ClientHello, Inspection};
 pub use downstream::{DownstreamParams, DownstreamTls};
 pub use error::{TlsError, Unverified};
-pub use io::Io;
+pub use io::{Io, Layer};
 pub use secret::{Secret, SecretSlot, SecretSource, Secrets};
 pub use ticket::TicketStore;
 pub use upstream::{ServerIdentity, UpstreamParams, UpstreamTls};

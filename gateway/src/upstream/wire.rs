@@ -124,7 +124,7 @@ impl Wire {
             self.output.advance(written);
             self.sent += written as u64;
         }
-        if self.io.is_tls() { Pin::new(&mut self.io).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        if self.io.keeps_output() { Pin::new(&mut self.io).poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Bytes received and sent since this was asked last.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use weir_xds::pb;
 
+use super::filter::WorkerFilters;
 use super::span::limit_or;
 use crate::filter::connection_limit::{ConnectionLimit, ConnectionLimitFilter};
-use crate::filter::network::{Arrival, NetworkAction, NetworkChain, NetworkFilter};
+use crate::filter::network::{Arrival, BytesAction, NetworkAction, NetworkChain, NetworkFilter};
 use crate::snapshot::Problems;
 use crate::telemetry::metrics::{Registry, names};
 use pb::connection_limit::ConnectionLimit as Proto;
@@ -24,28 +26,51 @@ pub enum NetworkFilterConfig {
 #[allow(missing_docs, reason = "named as what they hold")]
 pub enum NetworkFilterInstance {
     ConnectionLimit(ConnectionLimitFilter),
+    #[cfg(test)]
+    Scripted(Box<dyn NetworkFilter>),
 }
 
 /// The filters for a new connection of that worker.
-pub fn instantiate(configs: &[NetworkFilterConfig], worker: usize) -> NetworkChain<NetworkFilterInstance> {
-    NetworkChain::new(configs.iter().map(|config| match config {
+pub fn instantiate(configs: &[NetworkFilterConfig], worker: &WorkerFilters) -> NetworkChain<NetworkFilterInstance> {
+    let filters = configs.iter().map(|config| match config {
         NetworkFilterConfig::ConnectionLimit(limit) => {
-            NetworkFilterInstance::ConnectionLimit(ConnectionLimitFilter::new(Arc::clone(limit), worker))
+            NetworkFilterInstance::ConnectionLimit(ConnectionLimitFilter::new(Arc::clone(limit), worker.index))
         }
-    }))
+    });
+    #[cfg(test)]
+    let filters = filters.chain(worker.scripts.network().map(NetworkFilterInstance::Scripted));
+    NetworkChain::new(filters)
+}
+
+macro_rules! each {
+    ($self:expr, $filter:ident => $call:expr) => {
+        match $self {
+            NetworkFilterInstance::ConnectionLimit($filter) => $call,
+            #[cfg(test)]
+            NetworkFilterInstance::Scripted($filter) => $call,
+        }
+    };
 }
 
 impl NetworkFilter for NetworkFilterInstance {
+    fn wants_bytes(&self) -> bool {
+        each!(self, filter => filter.wants_bytes())
+    }
+
     fn on_new_connection(&mut self, arrival: &Arrival<'_>) -> NetworkAction {
-        match self {
-            Self::ConnectionLimit(filter) => filter.on_new_connection(arrival),
-        }
+        each!(self, filter => filter.on_new_connection(arrival))
+    }
+
+    fn on_data(&mut self, data: &mut BytesMut, end: bool) -> BytesAction {
+        each!(self, filter => filter.on_data(data, end))
+    }
+
+    fn on_write(&mut self, data: &mut BytesMut, end: bool) -> BytesAction {
+        each!(self, filter => filter.on_write(data, end))
     }
 
     fn on_close(&mut self) {
-        match self {
-            Self::ConnectionLimit(filter) => filter.on_close(),
-        }
+        each!(self, filter => filter.on_close());
     }
 }
 

@@ -17,18 +17,30 @@ pub enum FilterInstance {
     Buffer(BufferFilter),
     HeaderMutation(HeaderMutationFilter),
     Wasm(WasmFilter),
+    #[cfg(test)]
+    Scripted(Box<dyn HttpFilter>),
 }
 
 /// What the filters of one worker share.
 pub struct WorkerFilters {
+    /// The worker's number in metrics: 1 for the first one.
+    pub index: usize,
     /// Instances of Wasm plugins.
     pub plugins: WorkerPlugins,
+    /// What tests put behind all other filters.
+    #[cfg(test)]
+    pub(crate) scripts: crate::filter::testing::Scripts,
 }
 
 impl WorkerFilters {
-    /// `worker` is this thread's number in metrics: 1 for the first worker.
-    pub fn new(worker: usize) -> Self {
-        Self { plugins: WorkerPlugins::new(worker) }
+    /// For the worker of that number.
+    pub fn new(index: usize) -> Self {
+        Self {
+            index,
+            plugins: WorkerPlugins::new(index),
+            #[cfg(test)]
+            scripts: Default::default(),
+        }
     }
 
     /// Drops what no snapshot has any more. To be called when a new one has come.
@@ -56,6 +68,10 @@ impl HttpFilters {
             }
             let id = FilterId(instances.len());
             instances.extend(filter.instance(id, worker, &entries));
+        }
+        #[cfg(test)]
+        for filter in worker.scripts.http(instances.len()) {
+            instances.push(FilterInstance::Scripted(filter));
         }
         Chain::new(stream.clone(), instances)
     }
@@ -95,6 +111,8 @@ macro_rules! each {
             FilterInstance::Buffer($filter) => $call,
             FilterInstance::HeaderMutation($filter) => $call,
             FilterInstance::Wasm($filter) => $call,
+            #[cfg(test)]
+            FilterInstance::Scripted($filter) => $call,
         }
     };
 }

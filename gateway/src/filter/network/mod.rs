@@ -2,10 +2,15 @@
 //!
 //! They are a contract of their own, because they see connections and bytes where HTTP filters see messages.
 
+mod layer;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use smallvec::SmallVec;
+
+pub use layer::join;
 
 /// A connection that has come, before its TLS handshake.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +32,38 @@ pub enum NetworkAction {
     Close(Duration),
 }
 
-/// One network filter on one connection. As in Envoy filters hear of a connection before its TLS handshake.
-///
-/// Bytes pass them by as yet: filters that want those (`on_data`, `on_write`) will stand between [`Io`](crate::tls::Io)
-/// and the codecs, with a chain that goes around whoever does not.
+/// How to go on with bytes (Envoy's `FilterStatus`; a close is a call of its own there).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BytesAction {
+    /// What is left of them goes to the next filter.
+    Continue,
+    /// Hold them here: they come again, with those that follow behind them.
+    Stop,
+    /// Close the connection; what was held is lost.
+    Close,
+}
+
+/// One network filter on one connection. As in Envoy filters hear of a connection before its TLS handshake, and see bytes as
+/// they are inside of TLS.
 pub trait NetworkFilter {
+    /// Whether it wants to see bytes. Asked once; where nobody does, they pass at no cost.
+    fn wants_bytes(&self) -> bool {
+        false
+    }
+
     /// A connection has come (Envoy's `onNewConnection`).
     fn on_new_connection(&mut self, arrival: &Arrival<'_>) -> NetworkAction;
+
+    /// Bytes came from the client, behind those that were held here; they may be changed. `end`: no more will come (Envoy's
+    /// `onData`).
+    fn on_data(&mut self, _data: &mut BytesMut, _end: bool) -> BytesAction {
+        BytesAction::Continue
+    }
+
+    /// The same towards the client, in reverse order of the filters (Envoy's `onWrite`).
+    fn on_write(&mut self, _data: &mut BytesMut, _end: bool) -> BytesAction {
+        BytesAction::Continue
+    }
 
     /// It is gone, whoever ended it. Called once, also if this or another filter had it closed.
     fn on_close(&mut self) {}
