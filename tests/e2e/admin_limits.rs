@@ -52,4 +52,9 @@ async fn half_requests_shut_nobody_out() {
     is_ready_soon(&gateway).await;
 
     assert!(gateway.stat("weir.admin_connection_overflow").await.unwrap() >= 172);
+    weir_tests::eventually("those that stay are cut off when their time is over", async || {
+        is_ready_soon(&gateway).await;
+        gateway.stat("weir.admin_head_timeout").await.unwrap() >= 100
+    })
+    .await;
 }

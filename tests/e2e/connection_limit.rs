@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_tests::{Bootstrap, Client, Gateway, Hcm, Kind, Launch, Upstream, eventually, get, typed};
+use weir_tests::{Bootstrap, Client, End, Gateway, Hcm, Kind, Launch, Upstream, eventually, get, typed};
 
 fn limit(max: u32, fields: Value) -> Value {
     let mut config = json!({"stat_prefix": "few", "max_connections": max});
@@ -51,7 +51,9 @@ async fn one_too_many_waits_for_its_end_as_long_as_delay_says() {
     two.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     // As in Envoy it counts until then.
     gateway.stat_becomes("connection_limit.few.active_connections", 2).await;
-    two.closed().await;
+    // Its end, and no reset for what nobody has read.
+    let end = two.end(Duration::from_secs(60)).await;
+    assert!(matches!(&end, End::Closed(bytes) if bytes.is_empty()), "{end:?}");
     assert!(began.elapsed() >= Duration::from_millis(500));
     assert_eq!(upstream.seen().len(), 1, "nothing of it was served");
 }

@@ -1,10 +1,12 @@
 //! How a connection that was accepted comes to be served: what its client says first, which filter chain takes it, its
 //! network filters, and the TLS handshake.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -69,6 +71,7 @@ pub(super) async fn admit(
     let arrival = Arrival { remote: info.remote, local: info.local, server_name };
     if let NetworkAction::Close(after) = network.new_connection(&arrival) {
         tokio::time::sleep(after).await;
+        swallow(&tcp);
         return Err(NotAdmitted::Filtered);
     }
     let io = match chain.tls.as_ref().map(Arc::clone) {
@@ -77,6 +80,13 @@ pub(super) async fn admit(
     };
     let (io, network) = join(network, io, chain.manager.buffer_limit);
     Ok(Admitted { chain, network, io })
+}
+
+/// Takes what has come unread, as far as it is no burden: to close before it would reset the connection, as if something was
+/// wrong with it.
+fn swallow(tcp: &TcpStream) {
+    let mut unread = [MaybeUninit::uninit(); 16 * 1024];
+    let _ = SockRef::from(tcp).recv(&mut unread);
 }
 
 /// Until the client may speak, or has taken too long.
