@@ -38,6 +38,8 @@ pub(crate) struct Ticker {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    /// The engine's epoch, which it does not tell.
+    ticks: AtomicU64,
     /// The ticker waits for a guest to run. Together with [`Activity`] this is a store-then-load on both sides, so all
     /// accesses of the two are sequentially consistent: one side at least sees the other.
     parked: AtomicBool,
@@ -99,6 +101,7 @@ impl Shared {
         while !self.stop.load(Ordering::SeqCst) {
             std::thread::park_timeout(TICK);
             engine.increment_epoch();
+            self.ticks.fetch_add(1, Ordering::Relaxed);
             idle = if self.is_active(&mut seen) { 0 } else { idle + 1 };
             if idle >= IDLE_TICKS {
                 self.parked.store(true, Ordering::SeqCst);
@@ -146,6 +149,11 @@ impl Runner {
         }
     }
 
+    /// The time of a guest that runs on this thread.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline { shared: Arc::clone(&self.shared), seen: 0, budget: Duration::ZERO, first_tick: None }
+    }
+
     /// A guest runs from now until the guard is dropped.
     #[inline]
     pub(crate) fn enter(&self) -> Running<'_> {
@@ -182,21 +190,33 @@ impl Drop for Running<'_> {
 /// What is left to one call of a guest.
 #[derive(Debug)]
 pub(crate) struct Deadline {
+    shared: Arc<Shared>,
+    /// The ticks when it was looked at last.
+    seen: u64,
     budget: Duration,
     /// CPU and wall clock at the first tick of this call: the usual call ends before it, and never asks a clock.
     first_tick: Option<(Duration, Instant)>,
 }
 
 impl Deadline {
-    pub(crate) fn new() -> Self {
-        Self { budget: Duration::ZERO, first_tick: None }
-    }
-
     /// A new call begins.
     #[inline]
     pub(crate) fn restart(&mut self, budget: Duration) {
+        self.seen = self.shared.ticks.load(Ordering::Relaxed);
         self.budget = budget;
         self.first_tick = None;
+    }
+
+    /// To be asked at each host call: a guest's code looks at the epoch in loops and functions, and can make a million host calls
+    /// one behind the other.
+    #[inline]
+    pub(crate) fn check(&mut self) -> Result<(), HostTrap> {
+        let now = self.shared.ticks.load(Ordering::Relaxed);
+        if now == self.seen {
+            return Ok(());
+        }
+        self.seen = now;
+        self.tick()
     }
 
     /// A tick came while the guest runs: an error if its time is used up.
@@ -262,7 +282,8 @@ mod tests {
 
     #[test]
     fn the_first_tick_cuts_no_call_however_small_its_budget() {
-        let mut deadline = Deadline::new();
+        let ticker = ticker();
+        let mut deadline = ticker.runner().deadline();
         deadline.restart(Duration::from_millis(1));
         deadline.tick().unwrap();
         let start = thread_cpu_time();
@@ -274,7 +295,8 @@ mod tests {
 
     #[test]
     fn waiting_for_a_processor_is_not_counted_up_to_the_wall_limit() {
-        let mut deadline = Deadline::new();
+        let ticker = ticker();
+        let mut deadline = ticker.runner().deadline();
         deadline.restart(Duration::from_millis(50));
         deadline.tick().unwrap();
         let waited = |by: u64| Some((thread_cpu_time(), Instant::now() - Duration::from_millis(by)));

@@ -149,6 +149,7 @@ impl HostCall {
         mut caller: Caller<'_, State<H>>,
         call: impl FnOnce(&mut Caller<'_, State<H>>) -> Result<(), Fault>,
     ) -> wasmtime::Result<u32> {
+        caller.data_mut().deadline.check()?;
         if !self.unrestricted && caller.data().phase.is_restricted() {
             let message = format!("called {} while the module starts or its allocator runs", self.name);
             return Err(HostTrap::new(TrapKind::HostCall, message).into());

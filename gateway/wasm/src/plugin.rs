@@ -106,7 +106,7 @@ impl<H: Host> Plugin<H> {
         let limits = &self.settings.limits;
         let engine = self.module.engine();
         let runner = engine.ticker().runner();
-        let state = State::new(host, Arc::clone(&self.settings), self.module.abi_version());
+        let state = State::new(host, Arc::clone(&self.settings), self.module.abi_version(), runner.deadline());
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut caller| {

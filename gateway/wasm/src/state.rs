@@ -70,7 +70,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const LAST_ERROR_BYTES: usize = 1024;
 
 impl<H: Host> State<H> {
-    pub(crate) fn new(host: H, settings: Arc<PluginSettings>, abi: AbiVersion) -> Self {
+    pub(crate) fn new(host: H, settings: Arc<PluginSettings>, abi: AbiVersion, deadline: Deadline) -> Self {
         Self {
             host,
             abi,
@@ -79,7 +79,7 @@ impl<H: Host> State<H> {
             memory: None,
             allocate: None,
             limiter: Limiter::new(&settings.limits),
-            deadline: Deadline::new(),
+            deadline,
             scratch: Vec::new(),
             pairs: PairsBuffer::new(),
             line: Vec::new(),

@@ -61,8 +61,10 @@ fn offered<H: Host>(imports: &mut Imports<'_, H>, module: &'static str) -> Resul
     imports.define(module, "fd_close", |_fd: u32| SUCCESS)?;
     imports.define(module, "fd_seek", |_fd: u32, _offset: u64, _whence: u32, _out: u32| SUCCESS)?;
     // As in Envoy it returns, and the toolchain's code ends itself behind it.
-    imports.define(module, "proc_exit", |mut caller: Caller<'_, State<H>>, code: u32| {
+    imports.define(module, "proc_exit", |mut caller: Caller<'_, State<H>>, code: u32| -> Result<()> {
+        caller.data_mut().deadline.check()?;
         caller.data_mut().log(LogLevel::Error, format!("the guest called proc_exit({code})").as_bytes());
+        Ok(())
     })
 }
 
@@ -108,6 +110,7 @@ fn answer<H: Host>(
     mut caller: Caller<'_, State<H>>,
     call: impl FnOnce(&mut GuestMemory<'_>, &mut State<H>) -> Result<u32, Status>,
 ) -> Result<u32> {
+    caller.data_mut().deadline.check()?;
     match split(&mut caller) {
         Ok((mut guest, state)) => Ok(call(&mut guest, state).unwrap_or(FAULT)),
         Err(Fault::Trap(error)) => Err(error),

@@ -98,6 +98,26 @@ fn loops_in_host_calls_are_cut_as_well() {
 }
 
 #[test]
+fn host_calls_one_behind_the_other_are_cut_as_well() {
+    // Neither a loop nor a function, where a guest's own code would look at the time: seconds of random bytes.
+    let call = "(drop (call $random (i32.const 0) (i32.const 65536)))".repeat(20_000);
+    let imports = r#"(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))"#;
+    let serving = guest(imports, &format!(r#"(func (export "proxy_on_tick") (param i32) {call})"#));
+    let began = Instant::now();
+    assert_cut(&start(&serving).on_tick().unwrap_err(), Callback::Tick, began);
+
+    let log = "(drop (call $log (i32.const 2) (i32.const 0) (i32.const 16384)))".repeat(20_000);
+    let imports = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
+    let function = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)"#;
+    let starting = guest(imports, &format!("{function} {log} (i32.const 1))"));
+    let began = Instant::now();
+    match try_start(&starting).unwrap_err() {
+        StartError::Trap(trap) => assert_cut(&trap, Callback::Configure, began),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn every_call_has_its_own_budget() {
     // Some milliseconds each, far more than the budget of 20 ms together.
     let bytes = wasm(
