@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_tests::{
-    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, cluster, eventually, receive, request,
+    Bootstrap, Client, H2Client, Hcm, Kind, Launch, Reply, Step, Upstream, cluster, eventually, receive, request, typed,
 };
 
 async fn answering_late() -> Upstream {
@@ -105,18 +105,25 @@ async fn http_2_gets_goaway_and_its_streams_end() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_is_cut_at_the_limit() {
+async fn what_does_not_end_is_cut_at_the_limit_and_logged() {
     let upstream = answering_late().await;
-    let gateway = launch(&upstream, "1").start().await;
+    let format = "%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n";
+    let log = json!({"path": "access.log", "log_format": {"text_format_source": {"inline_string": format}}});
+    let log = typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", log);
+    let hcm = Hcm::new().set(json!({"access_log": [{"name": "file", "typed_config": log}]}));
+    let launch = Launch::new(Kind::Weir, Bootstrap::serving(hcm, upstream.address));
+    let gateway = launch.arguments(&["--drain-time-s", "1"]).start().await;
     let mut stuck = Client::connect(gateway.address()).await;
     stuck.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
     eventually("the upstream has it", async || upstream.seen().len() == 1).await;
 
     let begin = Instant::now();
-    gateway.terminate();
+    let (exit, folder) = gateway.stop().await;
 
-    assert_eq!(gateway.exit().await.status.code(), Some(0));
+    assert_eq!(exit.status.code(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap();
+    assert_eq!(log, "/never 0 DC downstream_local_disconnect\n");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod connections;
 mod drain;
 mod drain_listeners;
 mod files;
+mod floods;
 mod guest_limits;
 mod http2;
 mod kept_streams;

@@ -167,3 +167,29 @@ async fn silent_connections_do_not_hold_up_the_end() {
     let exit = tokio::time::timeout(Duration::from_secs(30), gateway.exit()).await.expect("it ends");
     assert_eq!(exit.status.code(), Some(0));
 }
+
+#[tokio::test]
+async fn an_http_2_client_that_takes_an_end_byte_by_byte_does_not_keep_it() {
+    let upstream = Upstream::answering(|_, _| Reply::ok(vec![b'x'; 10_000])).await;
+    let hcm = route_timeout("0s").set(json!({"stream_idle_timeout": "1s"}));
+    let gateway = Gateway::weir(Bootstrap::serving(hcm, upstream.address)).await;
+    let mut client = TcpStream::connect(gateway.address()).await.unwrap();
+    let narrow = h2_frame(4, 0, 0, &[&[0, 4][..], &1_u32.to_be_bytes()].concat());
+    let block = h2_block(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]);
+    client.write_all(&[H2_PREFACE, &narrow, &h2_frame(1, 5, 1, &block)].concat()).await.unwrap();
+
+    let one_more = h2_frame(8, 0, 1, &1_u32.to_be_bytes());
+    let over = gateway.stat_becomes("http2.tx_flush_timeout", 1);
+    let opening = async {
+        // Ends with the wait beside it.
+        while client.write_all(&one_more).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = over => {}
+        () = opening => {}
+    }
+    gateway.stat_becomes("http.test.downstream_rq_active", 0).await;
+}

@@ -22,6 +22,9 @@ use crate::telemetry::metrics::names::http;
 use crate::upstream::Wire;
 pub(crate) use stream::Http1Stream;
 
+/// So many requests that came together are served before other connections have their turn.
+const PIPELINED: u32 = 16;
+
 /// Serves a connection to its end.
 pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
     let mut alarm = Alarm::default();
@@ -75,6 +78,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
         }
         if !Box::pin(serve_one(&cx, serving, &mut wire, &mut alarm, start, last)).await {
             break;
+        }
+        if served.is_multiple_of(PIPELINED) && !wire.input.is_empty() {
+            tokio::task::yield_now().await;
         }
     }
     let limit = cx.serving().manager().timeouts.delayed_close;

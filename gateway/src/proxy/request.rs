@@ -12,6 +12,7 @@ mod routing;
 mod to_client;
 mod to_cluster;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -35,6 +36,10 @@ use routing::Routing;
 
 /// So many bytes for the client are worth a write of their own, although more comes.
 const WRITTEN_AT_ONCE: usize = 16 * 1024;
+
+/// So many events a request handles before others have their turn. A peer that always has more to say, in whatever small
+/// pieces, neither keeps the worker for itself nor the request from its time-outs.
+const TURN: u32 = 64;
 
 /// A request as its codec read it.
 pub(crate) struct Incoming {
@@ -84,8 +89,7 @@ pub(crate) async fn serve(
     // To the cluster and back, the response through its filters, to the client.
     std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
 
-    // Logged.
-    request.finish();
+    // Logged, as soon as it is dropped: also if its connection is cut in the middle of it.
 }
 
 /// A request under way.
@@ -107,6 +111,11 @@ struct Request {
     /// What its filters have asked of others.
     calls: Calls,
     clock: Clock,
+}
+
+/// Not ready, and asked again when all others, and the sockets, have been.
+fn yield_to_others(task: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::yield_now()).poll(task)
 }
 
 /// How far the response towards the client is.
@@ -185,6 +194,7 @@ impl Request {
 
     /// Moves all that can be moved. Ready when nothing is left to do for this request.
     fn poll(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>, alarm: &mut Alarm) -> Poll<()> {
+        let mut turn = 0..TURN;
         loop {
             // The client first: a head goes out together with what has come of its body.
             let mut moved = self.poll_client(task, down)
@@ -209,30 +219,19 @@ impl Request {
                 Response::Complete if down.queued() == 0 => return Poll::Ready(()),
                 Response::Awaited | Response::Begun | Response::Complete => {}
             }
-            if moved {
+            if moved && turn.next().is_some() {
                 continue;
             }
-            match alarm.poll(task, self.next_deadline()) {
-                Poll::Ready(()) => self.deadline(down),
-                Poll::Pending => {
-                    self.stream.edit().waker = Some(task.waker().clone());
-                    return Poll::Pending;
-                }
+            let over = if moved { self.is_over_time() } else { alarm.poll(task, self.next_deadline()).is_ready() };
+            if over {
+                self.deadline(down);
+            } else if moved {
+                return yield_to_others(task);
+            } else {
+                self.stream.edit().waker = Some(task.waker().clone());
+                return Poll::Pending;
             }
         }
-    }
-
-    /// Logs, and gives everything back.
-    fn finish(mut self) {
-        let now = Instant::now();
-        if let Some(router) = self.router.take() {
-            router.end(&self.cx.worker, &self.stream, now);
-        }
-        self.stream.edit().info.end = Some(now);
-        self.chain.log();
-        log::request(&self.cx, &self.serving, &self.stream);
-        self.chain.destroy();
-        self.count_end(now);
     }
 
     /// Does what left the chain.
@@ -260,5 +259,23 @@ impl Request {
         self.chain.apply_effects();
         self.take_out(down);
         true
+    }
+}
+
+impl Drop for Request {
+    /// Logs, and gives everything back.
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if let Some(router) = self.router.take() {
+            router.end(&self.cx.worker, &self.stream, now);
+        }
+        if self.response.is_open() {
+            self.cut_by_us();
+        }
+        self.stream.edit().info.end = Some(now);
+        self.chain.log();
+        log::request(&self.cx, &self.serving, &self.stream);
+        self.chain.destroy();
+        self.count_end(now);
     }
 }

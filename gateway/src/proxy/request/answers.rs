@@ -10,7 +10,8 @@ use crate::proxy::downstream::{Downstream, DownstreamError};
 use crate::proxy::error::{Cause, Failed, of_client};
 use crate::proxy::response;
 use crate::route::Action;
-use crate::telemetry::metrics::names::{http, weir};
+use crate::telemetry::ResponseFlags;
+use crate::telemetry::metrics::names::{http, http2, weir};
 
 impl Request {
     /// No route allows another protocol; as Envoy, that is said of a route only.
@@ -132,6 +133,20 @@ impl Request {
             self.metrics().inc(http::DOWNSTREAM_RQ_RX_RESET);
         }
         self.response = Response::Unwanted;
+    }
+
+    /// The gateway ends, and the request with it.
+    pub(super) fn cut_by_us(&mut self) {
+        let info = &mut self.stream.edit().info;
+        info.flags.insert(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
+        info.details = Some("downstream_local_disconnect".into());
+    }
+
+    /// The client does not take the end of a response.
+    pub(super) fn not_taken(&mut self, down: &mut Downstream<'_>) {
+        self.serving.manager().codecs.1.chunk(self.cx.worker.index).inc(http2::TX_FLUSH_TIMEOUT);
+        down.reset();
+        self.response = Response::Cut;
     }
 
     fn drop_router(&mut self) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Request;
+use crate::http::Version;
 use crate::proxy::alarm::{due, earlier};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::error::Cause;
@@ -17,6 +18,8 @@ pub(super) struct Clock {
     /// When something last moved, in any direction.
     pub(super) moved: Instant,
     idle_limit: Option<Duration>,
+    /// When the client must have taken the end of the response; whether some of it moves does not matter.
+    flush_due: Option<Instant>,
     end_of_life: Option<Instant>,
     request_due: Option<Instant>,
 }
@@ -28,18 +31,37 @@ impl Clock {
         let on = |limit: &Duration| !limit.is_zero();
         let idle_limit = of_route(|route| route.idle_timeout).or(timeouts.stream_idle).filter(on);
         let life = of_route(|route| route.max_stream_duration).or(timeouts.stream).filter(on);
-        Self { moved: start, idle_limit, end_of_life: due(start, life), request_due: due(start, timeouts.request) }
+        Self {
+            moved: start,
+            idle_limit,
+            flush_due: None,
+            end_of_life: due(start, life),
+            request_due: due(start, timeouts.request),
+        }
     }
 }
 
 impl Request {
+    /// All of the response is written, as far as the client takes it. Over HTTP/2 a client that opens its window byte by byte
+    /// would keep it for ever; as Envoy the rest is limited (`stream_flush_timeout`). Over HTTP/1 the connection has the rest.
+    pub(super) fn begin_to_flush(&mut self) {
+        if self.stream.get().request.version == Version::Http2 {
+            self.clock.flush_due = due(self.clock.moved, self.clock.idle_limit);
+        }
+    }
+
     /// When it is to be looked at at the latest.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let clock = &self.clock;
-        let idle = due(clock.moved, clock.idle_limit);
+        let idle = earlier(due(clock.moved, clock.idle_limit), clock.flush_due);
         let router = self.router.as_ref().and_then(Router::deadline);
         let whole = clock.request_due.filter(|_| !self.request_read);
         earlier(earlier(earlier(idle, router), earlier(clock.end_of_life, whole)), self.chain.timer())
+    }
+
+    /// Whether one of its limits has passed.
+    pub(super) fn is_over_time(&self) -> bool {
+        self.next_deadline().is_some_and(|at| at <= Instant::now())
     }
 
     /// One of its limits has passed.
@@ -50,6 +72,9 @@ impl Request {
         if passed(self.chain.timer()) {
             self.chain.ring(now);
             return self.take_out(down);
+        }
+        if passed(clock.flush_due) {
+            return self.not_taken(down);
         }
         let (cause, counter) = if passed(clock.request_due) && !self.request_read {
             (Cause::RequestTimeout, http::DOWNSTREAM_RQ_TIMEOUT)

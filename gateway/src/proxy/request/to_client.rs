@@ -125,7 +125,10 @@ impl Request {
 
     fn sent(&mut self, sent: Result<(), DownstreamError>, end: bool) {
         match sent {
-            Ok(()) if end => self.response = Response::Complete,
+            Ok(()) if end => {
+                self.response = Response::Complete;
+                self.begin_to_flush();
+            }
             Ok(()) => {}
             Err(error) => self.client_failed(&error),
         }

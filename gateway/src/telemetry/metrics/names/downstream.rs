@@ -92,6 +92,7 @@ kinds! {
         counters {
             DROPPED_HEADERS_WITH_UNDERSCORES "dropped_headers_with_underscores";
             REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS "requests_rejected_with_underscores_in_headers";
+            TX_FLUSH_TIMEOUT "tx_flush_timeout";
         }
     }
 

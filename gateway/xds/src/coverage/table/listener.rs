@@ -125,7 +125,7 @@ pub(super) const CONNECTION_MANAGER: &[Section] = &[
             ("early_header_mutation_extensions", "use envoy.filters.http.header_mutation"),
             ("access_log_flush_interval", LATER),
             ("access_log_options", LATER),
-            ("stream_flush_timeout", "use stream_idle_timeout"),
+            ("stream_flush_timeout", "it is as long as stream_idle_timeout"),
             ("forward_client_cert_matcher", LATER),
             ("forward_proto_config", LATER),
             ("drain_timeout_jitter", LATER),

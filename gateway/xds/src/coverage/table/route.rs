@@ -108,7 +108,7 @@ pub(super) const ROUTE: &[Section] = &[
             ("retry_policy_typed_config", "use retry_policy"),
             ("cluster_specifier_plugin inline_cluster_specifier_plugin", "no such extension is supported"),
             ("path_rewrite_policy", "use prefix_rewrite or regex_rewrite"),
-            ("flush_timeout", "use idle_timeout"),
+            ("flush_timeout", "it is as long as idle_timeout"),
             ("host_rewrite", LATER),
             ("path_rewrite", LATER),
         ],
