@@ -37,6 +37,13 @@ pub(crate) const KNOWN: &[(&str, &str, &str, &str)] = &[
         "log flags = DPE",
         "the client broke a limit, as over HTTP/1; Envoy says that the client has reset the stream, which it has not",
     ),
+    (
+        "framing::requests",
+        "a client's chunk longer than its size",
+        r#"status = 400, answer, body, header connection, header content-length, header content-type,
+           header x-envoy-upstream-service-time, connection = closed, upstream, log code = 400, log"#,
+        "what is behind a chunk's size is no part of it; Envoy takes it for something else, and the next request may be in it",
+    ),
     ("actions::redirects", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("connection::own_answers", "HEAD", "header transfer-encoding", HEAD_CHUNKED),
     ("local_replies::own_answers_as_configured", "HEAD~", "header transfer-encoding", HEAD_CHUNKED),

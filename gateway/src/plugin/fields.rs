@@ -237,7 +237,8 @@ const PSEUDO_OF_REQUEST: usize = Pseudo::ALL.len();
 fn set_request_pseudo(head: &mut RequestHead, name: &[u8], value: &[u8]) -> Result<(), Status> {
     let which = Pseudo::of(name).ok_or(Status::BadArgument)?;
     let valid = match which {
-        Pseudo::Method => valid_name(value),
+        // A tunnel is no request of a stream that is under way.
+        Pseudo::Method => valid_name(value) && value != b"CONNECT",
         Pseudo::Path => matches!(value.first(), Some(b'/' | b'*')) && value.iter().all(u8::is_ascii_graphic),
         Pseudo::Scheme => matches!(value, b"http" | b"https"),
         Pseudo::Authority => {
@@ -359,6 +360,7 @@ mod tests {
             ("upgrade", "h2c"),
             (":method", "GET /x"),
             (":method", ""),
+            (":method", "CONNECT"),
             (":path", "no-slash"),
             (":path", "/a b"),
             (":path", "/a\r\n"),

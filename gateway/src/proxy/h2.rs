@@ -6,6 +6,7 @@ mod heads;
 mod prefixed;
 mod request;
 mod stream;
+mod toll;
 
 use std::rc::Rc;
 use std::task::Poll;
@@ -33,7 +34,7 @@ pub(crate) use stream::Http2Stream;
 /// What a client that speaks HTTP/2 without ALPN sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams that a client may reset before they were looked at; beyond it the connection ends (rapid reset).
-const RESETS_PENDING: usize = 20;
+const RESETS_PENDING: usize = 200;
 /// Streams that a client's own errors may reset; beyond it the connection ends.
 const RESETS_BY_ERROR: usize = 1024;
 /// Streams that h2 may keep of a connection beyond those that may be open at once: a few are kept for a while after their
@@ -83,7 +84,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     tokio::pin!(drain);
     let life = due(cx.info.accepted, timeouts.connection);
     let heads = Heads::new();
-    let head_since = heads.open_since();
+    let (head_since, is_flooded) = (heads.open_since(), heads.is_flooded());
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
         let stream = Prefixed::new(read, io, heads, cx.log.clone());
@@ -118,6 +119,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 return Poll::Ready(Next::Stream(accepted));
             }
             active.watch(task);
+            if is_flooded.get() {
+                return Poll::Ready(Next::Flooded);
+            }
             if active.too_many_resets.get() {
                 return Poll::Ready(Next::Cut);
             }
@@ -156,6 +160,14 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 }
                 cx.count(metric::DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS);
                 cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
+                return;
+            }
+            Next::Flooded => {
+                if active.streams.get() > 0 {
+                    cx.cut_in_request();
+                }
+                cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
+                cx.worker.limits().inc(weir::H2_CONTROL_FRAMES_EXCEEDED);
                 return;
             }
             Next::Stream(None) => return cx.client_left(active.streams.get() > 0),
@@ -225,4 +237,5 @@ enum Next {
     Overdue(Cause),
     Close,
     Cut,
+    Flooded,
 }

@@ -226,6 +226,7 @@ impl Request {
             if over {
                 self.deadline(down);
             } else if moved {
+                self.keep_unread(task, down);
                 return yield_to_others(task);
             } else {
                 self.stream.edit().waker = Some(task.waker().clone());

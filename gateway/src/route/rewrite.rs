@@ -31,7 +31,7 @@ pub enum MatchedPart {
 
 impl PathRewrite {
     /// The path with its query, rewritten; `None` if it does not begin with what is to be replaced: it was matched without
-    /// its path parameters, or a filter changed it and kept the route.
+    /// its path parameters, or a filter changed it and kept the route. Nor is a path rewritten to nothing, as in Envoy.
     pub fn apply(&self, path_and_query: &[u8]) -> Option<Bytes> {
         let (path, _) = split_query(path_and_query);
         match self {
@@ -43,7 +43,9 @@ impl PathRewrite {
                 Some(join(with, rest?))
             }
             Self::Regex(substitution) => {
-                Some(join(&substitution.replace_all(path), path_and_query.get(path.len()..).unwrap_or_default()))
+                let path_now = substitution.replace_all(path);
+                let query = path_and_query.get(path.len()..).unwrap_or_default();
+                (!path_now.is_empty()).then(|| join(&path_now, query))
             }
         }
     }
@@ -107,6 +109,7 @@ mod tests {
         };
         let whole = PathRewrite::Prefix { matched: MatchedPart::Whole, with: Bytes::from_static(b"/all") };
         let regex = PathRewrite::Regex(Substitution::parse("^/([^/]+)/", r"/x-\1/").unwrap());
+        let nothing = PathRewrite::Regex(Substitution::parse("^/e.*$", "").unwrap());
         for (rewrite, path, want) in [
             (prefix("/old", "/new"), "/OLD/a?q=/old", "/new/a?q=/old"),
             (prefix("/old", "/"), "/old/a", "//a"),
@@ -117,6 +120,8 @@ mod tests {
             (whole, "/a/b", "/all"),
             (regex.clone(), "/a/b?/c/d", "/x-a/b?/c/d"),
             (regex, "/a", "/a"),
+            (nothing.clone(), "/e", "/e"),
+            (nothing, "/e?x=1", "/e?x=1"),
         ] {
             assert_eq!(
                 rewrite.apply(path.as_bytes()).as_deref().unwrap_or(path.as_bytes()),

@@ -19,6 +19,8 @@ const CLIENT_HELLO: u8 = 1;
 const TOO_LONG: &str = "the ClientHello is too long";
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
+const EXTENSION_VERSIONS: u16 = 43;
+const TLS13: &[u8] = &[3, 4];
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Inspection {
 pub struct ClientHello {
     /// Lower-case, without a trailing dot.
     pub server_name: Option<Arc<str>>,
+    /// It can speak TLS 1.3.
+    pub tls13: bool,
     /// ProtocolNameList without its outer length, known to be well formed.
     protocols: Vec<u8>,
 }
@@ -155,6 +159,8 @@ fn fields(body: &[u8]) -> Result<ClientHello, &'static str> {
         let data = extensions.vector_u16().ok_or("an extension ends early")?;
         match kind {
             EXTENSION_SERVER_NAME => hello.server_name = server_name(data)?,
+            // What is malformed in it is rustls's to refuse.
+            EXTENSION_VERSIONS => hello.tls13 = data.get(1..).unwrap_or_default().chunks(2).any(|one| one == TLS13),
             EXTENSION_ALPN => hello.protocols = protocols(data)?,
             _ => {}
         }

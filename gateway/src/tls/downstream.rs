@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{HandshakeKind, InvalidMessage, ServerConfig, SignatureScheme};
+use rustls::{HandshakeKind, InvalidMessage, NamedGroup, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
@@ -105,6 +105,8 @@ impl DownstreamTls {
         let config = loop {
             match inspector.inspect(&peeked) {
                 Inspection::Tls(hello) => {
+                    let tls13 = hello.tls13 && self.params.protocol.versions.contains(&&rustls::version::TLS13);
+                    CURVES_BIND.set(!tls13);
                     if self.params.require_sni && hello.server_name.is_none() {
                         return Err(TlsError::NoServerName);
                     }
@@ -257,6 +259,9 @@ thread_local! {
     /// The certificate that the handshake in progress on this thread was given: rustls does not tell, and asks for it
     /// while it is fed the ClientHello.
     static CHOSEN: Cell<Option<Arc<Certificate>>> = const { Cell::new(None) };
+    /// Whether that handshake is one of TLS 1.2, where a client must know the curve of the certificate's key (RFC 8422
+    /// section 5.1.1); rustls does not tell that either.
+    static CURVES_BIND: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Chooses among the certificates of a context as Envoy does: by server name, then by the key types that the client
@@ -282,14 +287,14 @@ impl Chooser {
         Self { certificates, by_name, full_scan }
     }
 
-    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<Certificate>> {
+    fn choose(&self, name: Option<&str>, knows: &Known<'_>) -> Option<&Arc<Certificate>> {
         let first = self.certificates.first()?;
         if self.certificates.len() == 1 {
             return Some(first);
         }
         let lookup = |name: &str| {
             let at = self.by_name.get(name)?;
-            self.best(at.iter().filter_map(|i| self.certificates.get(*i)), schemes)
+            knows.best(at.iter().filter_map(|i| self.certificates.get(*i)))
         };
         if let Some(name) = name {
             let name = name.to_ascii_lowercase();
@@ -301,16 +306,26 @@ impl Chooser {
                 return Some(first);
             }
         }
-        self.best(self.certificates.iter(), schemes).or(Some(first))
+        knows.best(self.certificates.iter()).or(Some(first))
+    }
+}
+
+/// What a client can verify.
+struct Known<'a> {
+    schemes: &'a [SignatureScheme],
+    /// None where curves do not bind.
+    curves: Option<&'a [NamedGroup]>,
+}
+
+impl Known<'_> {
+    fn verifies(&self, certificate: &Certificate) -> bool {
+        let knows = |curve| self.curves.is_none_or(|curves| curves.contains(&curve));
+        certificate.certified.key.choose_scheme(self.schemes).is_some() && certificate.curve.is_none_or(knows)
     }
 
-    fn best<'a>(
-        &self,
-        candidates: impl Iterator<Item = &'a Arc<Certificate>>,
-        schemes: &[SignatureScheme],
-    ) -> Option<&'a Arc<Certificate>> {
+    fn best<'c>(&self, candidates: impl Iterator<Item = &'c Arc<Certificate>>) -> Option<&'c Arc<Certificate>> {
         let mut fallback = None;
-        for certificate in candidates.filter(|c| c.certified.key.choose_scheme(schemes).is_some()) {
+        for certificate in candidates.filter(|certificate| self.verifies(certificate)) {
             if !certificate.rsa {
                 return Some(certificate);
             }
@@ -322,7 +337,9 @@ impl Chooser {
 
 impl ResolvesServerCert for Chooser {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificate = self.choose(hello.server_name(), hello.signature_schemes())?;
+        let curves = hello.named_groups().filter(|_| CURVES_BIND.get());
+        let knows = Known { schemes: hello.signature_schemes(), curves };
+        let certificate = self.choose(hello.server_name(), &knows)?;
         CHOSEN.set(Some(Arc::clone(certificate)));
         Some(Arc::clone(&certificate.certified))
     }

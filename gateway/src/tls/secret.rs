@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, SignatureAlgorithm};
+use rustls::{InconsistentKeys, NamedGroup, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tracing::warn;
@@ -153,6 +153,13 @@ pub enum Secret {
     TicketKeys(Arc<TicketKeys>),
 }
 
+/// The curves of keys that sign by these.
+const CURVES: [(SignatureScheme, NamedGroup); 3] = [
+    (SignatureScheme::ECDSA_NISTP256_SHA256, NamedGroup::secp256r1),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, NamedGroup::secp384r1),
+    (SignatureScheme::ECDSA_NISTP521_SHA512, NamedGroup::secp521r1),
+];
+
 /// A certificate chain with its key, ready for handshakes.
 pub struct Certificate {
     /// For rustls.
@@ -161,6 +168,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// Whether its key is an RSA key, which only clients without ECDSA get.
     pub rsa: bool,
+    /// The curve of an ECDSA key.
+    pub curve: Option<NamedGroup>,
     /// What identifies the server across a renewal: names and issuer.
     pub identity: String,
     /// Computed when first asked for: many certificates are never shown.
@@ -365,7 +374,9 @@ impl CertificateSource {
         certified.ocsp =
             self.ocsp_staple.as_ref().map(DataSource::read).transpose()?.filter(|staple| !staple.is_empty());
         let rsa = certified.key.algorithm() == SignatureAlgorithm::RSA;
-        Ok(Certificate { certified: Arc::new(certified), names, rsa, identity, info: OnceLock::new() })
+        let is_for = |(scheme, _): &(SignatureScheme, _)| certified.key.choose_scheme(&[*scheme]).is_some();
+        let curve = CURVES.into_iter().find(is_for).map(|(_, curve)| curve);
+        Ok(Certificate { certified: Arc::new(certified), names, rsa, curve, identity, info: OnceLock::new() })
     }
 }
 

@@ -13,6 +13,8 @@ use rcgen::{
     BasicConstraints, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
 };
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -59,12 +61,14 @@ struct Client {
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: &'static [&'static str],
     rsa_only: bool,
+    /// The only one that it knows.
+    group: Option<&'static dyn SupportedKxGroup>,
 }
 
 static TLS12: &[&SupportedProtocolVersion] = &[&version::TLS12];
 static TLS13: &[&SupportedProtocolVersion] = &[&version::TLS13];
 
-static ANY: Client = Client { versions: rustls::ALL_VERSIONS, alpn: &[], rsa_only: false };
+static ANY: Client = Client { versions: rustls::ALL_VERSIONS, alpn: &[], rsa_only: false, group: None };
 
 impl Client {
     /// Trusts every server, and keeps its sessions.
@@ -72,7 +76,11 @@ impl Client {
         let verifier = EndpointVerifier::new(Validation::default(), false).unwrap();
         let verifier: Arc<dyn ServerCertVerifier> =
             if self.rsa_only { Arc::new(RsaOnly(verifier)) } else { Arc::new(verifier) };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(protocol::provider()))
+        let mut provider = (**protocol::provider()).clone();
+        if let Some(group) = self.group {
+            provider.kx_groups = vec![group];
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(self.versions)
             .unwrap()
             .dangerous()
@@ -256,6 +264,17 @@ async fn certificates_are_chosen_by_name_and_key_type() {
     assert_eq!(chosen("x.y.b.test").await, ["first.test"]);
     assert_eq!(chosen("rsa.test").await, ["a.test", "rsa.test"]);
     assert_eq!(chosen("unknown.test").await, ["first.test"]);
+
+    // Over TLS 1.2 the curve of an ECDSA key must be one that the client knows.
+    for (versions, curve, expected) in [
+        (TLS12, kx_group::X25519, &["a.test", "rsa.test"][..]),
+        (TLS12, kx_group::SECP256R1, &["a.test"]),
+        (TLS13, kx_group::X25519, &["a.test"]),
+    ] {
+        let client = Client { versions, group: Some(curve), ..ANY }.config(None);
+        let (info, ..) = handshake(&tls, &client, "a.test").await.unwrap();
+        assert_eq!(names(&info), expected, "{versions:?} {curve:?}");
+    }
 
     for versions in [TLS12, TLS13] {
         let old = Client { rsa_only: true, versions, ..ANY }.config(None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::clock::Ticker;
-use crate::limits::{MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::limits::{Limits, MAX_TABLES};
 
 /// How an [`Engine`] is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,12 @@ pub struct EngineSettings {
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { allocation: Allocation::Pooling, instances: 1000, max_memory_bytes: 1 << 30, max_module_bytes: 64 << 20 }
+        Self {
+            allocation: Allocation::Pooling,
+            instances: 1000,
+            max_memory_bytes: Limits::MOST_MEMORY_BYTES,
+            max_module_bytes: 64 << 20,
+        }
     }
 }
 
@@ -153,7 +158,7 @@ fn pooling_config(settings: &EngineSettings) -> Config {
         .total_tables(settings.instances.saturating_mul(2))
         .max_memories_per_module(1)
         .max_tables_per_module(MAX_TABLES as u32)
-        .table_elements(MAX_TABLE_ELEMENTS)
+        .table_elements(Limits::MOST_TABLE_ELEMENTS)
         .max_memory_size(settings.max_memory_bytes)
         .total_gc_heaps(0);
     let mut config = config();

@@ -27,7 +27,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 128 << 20,
-            table_elements: MAX_TABLE_ELEMENTS,
+            table_elements: Self::MOST_TABLE_ELEMENTS,
             callback_cpu: Duration::from_millis(50),
             start_cpu: Duration::from_secs(1),
             log_message_bytes: 16 << 10,
@@ -35,8 +35,13 @@ impl Default for Limits {
     }
 }
 
-/// The largest table the engine has room for.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
+impl Limits {
+    /// The largest linear memory that an engine of the default settings has room for, in bytes.
+    pub const MOST_MEMORY_BYTES: usize = 1 << 30;
+
+    /// The largest table that an engine has room for.
+    pub const MOST_TABLE_ELEMENTS: usize = 20_000;
+}
 
 /// Most tables of a module.
 pub(crate) const MAX_TABLES: usize = 4;
@@ -56,7 +61,7 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
-            table_elements: limits.table_elements,
+            table_elements: limits.table_elements.min(Limits::MOST_TABLE_ELEMENTS),
             memory_denied: false,
             table_denied: false,
         }

@@ -104,6 +104,7 @@ async fn broken() {
         chunks("half a chunk", "5\\r\\nhel"),
         chunks("no last chunk", "5\\r\\nhello\\r\\n"),
         chunks("half of the trailers", "5\\r\\nhello\\r\\n0\\r\\nx-t: 1\\r\\n"),
+        chunks("a blank behind a chunk size", "5 \\r\\nhello\\r\\n0\\r\\n\\r\\n"),
         chunks("a bad chunk size", "x\\r\\nhello\\r\\n0\\r\\n\\r\\n"),
         chunks("a chunk longer than its size", "3\\r\\nhello\\r\\n0\\r\\n\\r\\n"),
         raw("no HTTP", "hello\\r\\n\\r\\n".into()),

@@ -166,7 +166,8 @@ fn decode_chunked(chunk: &mut Chunk, buf: &mut BytesMut, limits: HeadLimits) -> 
     }
 }
 
-/// `chunk-size [ chunk-ext ] CRLF`: digits first, at most 15 of them, then nothing or an extension.
+/// `chunk-size [ chunk-ext ] CRLF`: digits first, at most 15 of them, then nothing or an extension, perhaps behind blanks: old
+/// servers fill the line up with them, and Envoy takes it.
 fn chunk_size(buf: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
     let Some(end) = memchr::memchr(b'\n', &buf[..buf.len().min(CHUNK_LINE)]) else {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
@@ -179,7 +180,10 @@ fn chunk_size(buf: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
         return Err(BodyError::Chunk);
     }
     let (number, rest) = line.split_at(digits);
-    if !(rest.is_empty() || rest[0] == b';') || rest.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+    let extension = rest.trim_ascii_start();
+    if !(extension.is_empty() || extension.starts_with(b";"))
+        || rest.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+    {
         return Err(BodyError::Chunk);
     }
     let size =

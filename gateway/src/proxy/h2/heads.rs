@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::PREFACE;
+use super::toll::{Flooded, Toll};
 
 /// Length of a frame's head (RFC 9113 section 4.1).
 const FRAME_HEAD: usize = 9;
@@ -29,16 +30,27 @@ pub(super) struct Heads {
     is_last: bool,
     /// The newest stream: a head of an older one is its trailers, for which the stream's own time-outs hold.
     newest: u32,
+    toll: Toll,
 }
 
 impl Heads {
     pub(super) fn new() -> Self {
         let (skip, frame, open_since) = (PREFACE.len(), [0; FRAME_HEAD], OpenSince::default());
-        Self { open_since, skip, frame, have: 0, is_open: false, is_last: false, newest: 0 }
+        Self { open_since, skip, frame, have: 0, is_open: false, is_last: false, newest: 0, toll: Toll::default() }
     }
 
     pub(super) fn open_since(&self) -> OpenSince {
         Rc::clone(&self.open_since)
+    }
+
+    /// Whether the client sends too many frames that only cost.
+    pub(super) fn is_flooded(&self) -> Flooded {
+        self.toll.is_flooded()
+    }
+
+    /// So many bytes were sent to the client.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.toll.sent(bytes);
     }
 
     /// The client's next bytes. Looks at the clock only where they end within a head.
@@ -63,6 +75,7 @@ impl Heads {
         if self.skip == 0 {
             self.is_open &= !self.is_last;
         }
+        self.toll.look();
         let since = self.is_open.then(|| self.open_since.get().unwrap_or_else(Instant::now));
         self.open_since.set(since);
     }
@@ -71,6 +84,7 @@ impl Heads {
         let [a, b, c, kind, flags, stream @ ..] = self.frame;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes(stream) & !(1 << 31);
+        self.toll.frame(kind);
         if kind == HEADERS && stream > self.newest {
             (self.newest, self.is_open) = (stream, true);
         }

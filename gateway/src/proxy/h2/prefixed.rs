@@ -44,9 +44,12 @@ impl Prefixed {
         Poll::Ready(Ok(()))
     }
 
-    fn sent(&self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
-        if let (Some(log), Poll::Ready(Ok(bytes))) = (&self.log, &written) {
-            log.moved(0, *bytes as u64);
+    fn sent(&mut self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.heads.sent(*bytes);
+            if let Some(log) = &self.log {
+                log.moved(0, *bytes as u64);
+            }
         }
         written
     }

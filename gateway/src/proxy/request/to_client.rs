@@ -72,7 +72,7 @@ impl Request {
         self.take_out(down);
     }
 
-    pub(super) fn respond_head(&mut self, down: &mut Downstream<'_>, end: bool) {
+    pub(super) fn respond_head(&mut self, down: &mut Downstream<'_>, mut end: bool) {
         if self.response != Response::Awaited {
             return;
         }
@@ -82,6 +82,11 @@ impl Request {
             let state = &mut *state;
             let Some(head) = state.response.as_mut() else { return };
             response::finalize(manager, &self.cx.worker, &state.request, head);
+            // A filter can make such a status of one with a body, which would be read as the next response.
+            if !end && matches!(head.status, 204 | 304) {
+                head.headers.remove("content-length");
+                end = true;
+            }
             state.info.status = head.status;
             state.info.response_first = Some(self.clock.moved);
             state.info.response_header_bytes = head_bytes(&head.headers);

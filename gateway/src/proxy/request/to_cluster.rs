@@ -60,6 +60,15 @@ impl Request {
         }
     }
 
+    /// Others have their turn before more of the client's body is looked at.
+    pub(super) fn keep_unread(&mut self, task: &mut Context<'_>, down: &mut Downstream<'_>) {
+        if !self.request_read
+            && let Poll::Ready(error) = down.poll_unread(task)
+        {
+            self.client_failed(&error);
+        }
+    }
+
     /// There is room for the body again that had none when the client was asked last.
     pub(super) fn client_may_go_on(&self) -> bool {
         self.paused[Direction::Request as usize] && self.response.is_open() && !self.request_read && !self.is_full()

@@ -212,10 +212,20 @@ fn set_limit(limits: &mut Limits, host: &mut HostLimits, name: &str, value: &str
     match name {
         "WEIR_ISOLATION" if value == "shared" => {}
         "WEIR_ISOLATION" => return Err(format!("isolation {value:?} is not supported, only `shared` is")),
-        "WEIR_MEMORY_LIMIT" => limits.memory_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
+        "WEIR_MEMORY_LIMIT" => {
+            limits.memory_bytes = bytes(value).ok_or_else(|| wants(BYTES))?;
+            if limits.memory_bytes > Limits::MOST_MEMORY_BYTES {
+                return Err("must be 1GiB or less".to_owned());
+            }
+        }
         "WEIR_CALLBACK_TIMEOUT" => limits.callback_cpu = time(value).ok_or_else(|| wants(TIME))?,
         "WEIR_START_TIMEOUT" => limits.start_cpu = time(value).ok_or_else(|| wants(TIME))?,
-        "WEIR_TABLE_LIMIT" => limits.table_elements = bytes(value).ok_or_else(|| wants(NUMBER))?,
+        "WEIR_TABLE_LIMIT" => {
+            limits.table_elements = bytes(value).ok_or_else(|| wants(NUMBER))?;
+            if limits.table_elements > Limits::MOST_TABLE_ELEMENTS {
+                return Err(format!("must be {} or less", Limits::MOST_TABLE_ELEMENTS));
+            }
+        }
         "WEIR_BODY_LIMIT" => host.body_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_FIELDS_LIMIT" => host.field_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,
         "WEIR_FILTER_STATE_LIMIT" => host.filter_state_bytes = bytes(value).ok_or_else(|| wants(BYTES))?,

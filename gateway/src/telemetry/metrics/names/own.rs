@@ -44,6 +44,7 @@ kinds! {
             ADMIN_HEAD_TIMEOUT "admin_head_timeout";
             ADMIN_WRITE_TIMEOUT "admin_write_timeout";
             H2_KEPT_STREAMS_EXCEEDED "h2_kept_streams_exceeded";
+            H2_CONTROL_FRAMES_EXCEEDED "h2_control_frames_exceeded";
             H2_RESET_BUDGET_EXCEEDED "h2_reset_budget_exceeded";
             HEADER_LIMIT_EXCEEDED "header_limit_exceeded";
             BODY_LIMIT_EXCEEDED "body_limit_exceeded";
