@@ -153,10 +153,7 @@ impl Launch {
         std::fs::write(&file, serde_json::to_vec_pretty(&self.bootstrap.0).unwrap()).unwrap();
         let (binary, first): (_, &[_]) = match self.kind {
             Kind::Weir => (weir_binary(), &["run"]),
-            Kind::Envoy => (
-                envoy_binary().expect("Envoy is missing: run `make envoy`"),
-                &["--use-dynamic-base-id", "-l", "warning"],
-            ),
+            Kind::Envoy => (envoy_binary(), &["--use-dynamic-base-id", "-l", "warning"]),
         };
         let mut command = match self.descriptors {
             Some(limit) => {
