@@ -9,7 +9,9 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 target := $(or $(CARGO_TARGET_DIR),target)
 say := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help toolchain lint-toolchain build release plugins envoy demo test soak compare bench lint docs docs-config ci
+# What a command needs is done in the order in which it stands, also with -j: cargo uses all processors by itself.
+.NOTPARALLEL:
+.PHONY: help toolchain lint-toolchain wasm-target build release plugins envoy demo test soak compare bench lint docs docs-config ci
 
 help: ## This list
 	@echo "make TARGET, where TARGET is one of:"
@@ -21,6 +23,9 @@ toolchain:
 lint-toolchain:
 	@scripts/toolchain.sh lint
 
+wasm-target: toolchain
+	@scripts/wasm-target.sh --probe
+
 build: toolchain ## Build the gateway (debug): target/debug/weir
 	$(say) "Building the gateway (the first time takes some minutes)"
 	@cargo build -p weir --locked
@@ -29,28 +34,28 @@ release: toolchain ## Build the gateway (release): target/release/weir
 	$(say) "Building the gateway for release (the first time takes about ten minutes)"
 	@cargo build -p weir --locked --release
 
-plugins: toolchain ## Build the example plugins: target/plugins/*.wasm
+plugins: wasm-target ## Build the example plugins: target/plugins/*.wasm
 	$(say) "Building the example plugins"
 	@scripts/wasm-target.sh
 
 envoy: ## Install Envoy 1.40 under target/envoy, for comparing
 	@scripts/envoy.sh
 
-demo: build plugins ## Show the gateway at work, then serve until Ctrl-C (ONCE=1 ends there)
+demo: wasm-target build plugins ## Show the gateway at work, then serve until Ctrl-C (ONCE=1 ends there)
 	$(say) "Starting the gateway on config/quickstart"
 	@WEIR_BIN=$(target)/debug/weir ONCE=$(ONCE) scripts/demo.sh
 
-test: build plugins ## Run every test (the comparison needs python3 to install Envoy)
+test: wasm-target build plugins ## Run every test (those that compare need python3 to install Envoy; the last lines say if they are left out)
 	@scripts/test.sh
 
 soak: toolchain ## Try a million hostile inputs on each parser (CASES=N for another number)
 	@PROPTEST_CASES=$(or $(CASES),1000000) cargo test -p weir --lib --locked -- properties canonical_paths broken_hellos cuts_do_not_matter
 	@PROPTEST_CASES=$(or $(CASES),1000000) cargo test -p weir-xds --test properties --locked
 
-compare: build plugins envoy ## Ask Envoy and Weir the same questions
+compare: wasm-target envoy build plugins ## Ask Envoy and Weir the same questions
 	@cargo test -p weir-tests --locked --test compare -- --test-threads=2
 
-bench: release plugins envoy ## Measure Weir beside Envoy: a table, and target/bench.json
+bench: wasm-target envoy release plugins ## Measure Weir beside Envoy: a table, and target/bench.json
 	$(say) "Measuring (about ten minutes; leave the machine alone meanwhile)"
 	@cargo build --release --locked -p weir-tests --bins
 	@cargo bench --locked -p weir --bench route -- last/100000

@@ -90,6 +90,80 @@ impl Ended {
     }
 }
 
+#[test]
+fn a_complete_toolchain_is_nothing_to_talk_about() {
+    let ended = Machine::complete().run("scripts/toolchain.sh", &["lint"], &[]);
+    assert_eq!((ended.code, &*ended.output), (0, ""));
+}
+
+#[test]
+fn an_old_rust_is_told_with_the_command_that_renews_it() {
+    let wanted = std::fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let wanted = wanted.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"')).unwrap();
+    for (version, old) in
+        [("1.9.0", true), ("1.84.1", true), ("9.0.0-nightly", false), (&*format!("{wanted}.0"), false)]
+    {
+        let machine = Machine::complete().with("rustc", &format!("echo 'rustc {version} (0000000 2025-01-01)'"));
+        let needed = format!("Rust {wanted} or newer is needed, and this is {version}. Get it: ");
+        let ended = machine.run("scripts/toolchain.sh", &[], &[]);
+        if !old {
+            assert_eq!((ended.code, &*ended.output), (0, ""), "{version}");
+            continue;
+        }
+        ended.says(1, &[&needed, "https://sh.rustup.rs"]);
+        let ended = machine.with("rustup", "exit 0").run("scripts/toolchain.sh", &[], &[]);
+        ended.says(1, &[&needed, "rustup update stable"]);
+    }
+    let broken = Machine::complete().with("rustc", "echo 'no default toolchain' >&2; exit 1").with("rustup", "exit 0");
+    broken
+        .run("scripts/toolchain.sh", &[], &[])
+        .says(1, &["no default toolchain", "rustc does not run", "rustup default"]);
+}
+
+#[test]
+fn a_compiler_that_cannot_link_is_noticed() {
+    let linker = "cat >/dev/null; echo '/usr/bin/ld: cannot find Scrt1.o' >&2; exit 1";
+    let ended = Machine::complete().with("cc", linker).run("scripts/toolchain.sh", &[], &[]);
+    ended
+        .says(1, &["cannot find Scrt1.o", "cannot compile and link an empty program", "apt-get install gcc libc6-dev"]);
+
+    let nothing = Machine::new().run("scripts/toolchain.sh", &[], &[]);
+    nothing.says(1, &["cargo is missing", "https://sh.rustup.rs", "a C compiler is missing", "dnf install gcc"]);
+}
+
+#[test]
+fn a_machine_without_the_wasm_target_learns_it_before_anything_is_built() {
+    let sysroot = |machine: Machine| {
+        let script = format!("echo {}", machine.path("sysroot").display());
+        machine.with("rustc", &script).with("cargo", "echo built")
+    };
+    // Debian's packages may be on the machine that runs this test.
+    let only = [("WEIR_WASM_WAY", "rustup")];
+    let without = sysroot(Machine::new());
+    let ended = without.run("scripts/wasm-target.sh", &["--probe"], &only);
+    ended.says(
+        1,
+        &["no way to build for wasm32-wasip1", "rustup target add wasm32-wasip1", "apt-get install rustc-web"],
+    );
+
+    let target = without.path("sysroot/lib/rustlib/wasm32-wasip1/lib");
+    let added = without.with("rustup", &format!("mkdir -p {}", target.display()));
+    added.run("scripts/wasm-target.sh", &["--probe"], &only).says(0, &["asking rustup"]);
+    let ended = added.run("scripts/wasm-target.sh", &["--probe"], &[]);
+    assert_eq!((ended.code, &*ended.output), (0, ""), "a probe of a machine that has it builds nothing");
+}
+
+#[test]
+fn make_asks_for_the_wasm_target_before_it_builds() {
+    let _alone = alone();
+    for command in ["demo", "test", "compare", "bench"] {
+        let make = Command::new("make").args(["-n", command]).current_dir(repository()).output().unwrap();
+        let steps = String::from_utf8(make.stdout).unwrap();
+        let probe = steps.find("wasm-target.sh --probe").unwrap();
+        assert!(probe < steps.find("cargo build").unwrap(), "{steps}");
+    }
+}
+
 /// A cargo with two tests that compare, one of which is filtered out by `--skip`, as libtest does it.
 const CARGO: &str = r#"echo "cargo $*"
 case "$*" in
