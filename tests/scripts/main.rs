@@ -164,6 +164,23 @@ fn make_asks_for_the_wasm_target_before_it_builds() {
     }
 }
 
+#[test]
+fn a_demo_without_free_ports_does_not_show_the_log_of_the_last_run() {
+    let machine = Machine::complete().with("weir", "exit 0");
+    let (script, log) = (machine.path("repository/scripts/demo.sh"), machine.path("repository/target/demo/weir.log"));
+    let text = std::fs::read_to_string(&script).unwrap();
+    let taken = text.replace("is_free() { ", "is_free() { return 1; ");
+    assert_ne!(text, taken);
+    std::fs::write(&script, taken).unwrap();
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, "a line of the last run\n").unwrap();
+
+    let weir = machine.path("bin/weir");
+    let ended = machine.run("scripts/demo.sh", &[], &[("WEIR_BIN", weir.to_str().unwrap())]);
+    ended.says(1, &["demo: no three free ports from 10000 on"]);
+    assert!(!ended.output.contains("last run"), "{}", ended.output);
+}
+
 /// A cargo with two tests that compare, one of which is filtered out by `--skip`, as libtest does it.
 const CARGO: &str = r#"echo "cargo $*"
 case "$*" in
