@@ -75,7 +75,7 @@ lint: lint-toolchain ## Formatting, clippy and rustdoc, with warnings as errors
 docs: toolchain ## Build the API documentation: target/doc
 	@cargo doc --workspace --no-deps --locked
 
-docs-config: toolchain ## Write the table of fields into docs/config.md
+docs-config: toolchain ## Write the table of fields: docs/fields.md
 	@WEIR_UPDATE_DOCS=1 cargo test --quiet -p weir-xds --test docs --locked
 
 ci: ## What the continuous integration runs
