@@ -54,7 +54,9 @@ ask() { # METHOD PATH BODY, PATTERN... that must stand in the answer
 }
 
 mkdir -p "$home"
+# What the last run left is not to be taken for this one's.
 : >"$answer"
+: >"$log"
 port=$(free_ports) || surprise "no three free ports from 10000 on"
 ports="s/10000/$port/; s/10001/$((port + 1))/; s/10002/$((port + 2))/"
 sed "$ports; s|config/quickstart/routes.yaml|$home/routes.yaml|" config/quickstart/bootstrap.yaml >"$home/bootstrap.yaml"

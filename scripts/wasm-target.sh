@@ -6,11 +6,13 @@
 # If none works it says what is missing, and the command that gets it.
 #
 # Usage: scripts/wasm-target.sh [DIRECTORY FOR THE .wasm FILES]
+#        scripts/wasm-target.sh --probe    builds nothing: makes sure that there is a way, before anybody waits for another build
 # WEIR_WASM_WAY=installed|rustup|debian takes this way and no other.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=${1:-target/plugins}
+[ "$out" = --probe ] && probe=yes || probe=
 target=wasm32-wasip1
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/wasm
 only=${WEIR_WASM_WAY:-any}
@@ -69,11 +71,16 @@ command -v cargo >/dev/null || {
     say "cargo is missing. Get it: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
     exit 1
 }
+debian_is_complete() { [ -z "$(missing_of_debian)" ]; }
+
 if wanted installed && installed; then
-    build
+    [ -n "$probe" ] || build
+# A probe does not ask rustup, which may take its minute to fail, where Debian's packages are a way in any case.
+elif [ -n "$probe" ] && wanted debian && debian_is_complete; then
+    :
 elif wanted rustup && add_by_rustup; then
-    build
-elif wanted debian && [ -z "$(missing_of_debian)" ]; then
+    [ -n "$probe" ] || build
+elif wanted debian && debian_is_complete; then
     build_by_debian
 else
     say "no way to build for $target on this machine. Either of these helps:"

@@ -7,6 +7,7 @@
 
 mod listeners;
 mod memory;
+mod remedy;
 mod shutdown;
 mod workers;
 
@@ -34,6 +35,7 @@ use crate::telemetry::metrics::Registry;
 use crate::telemetry::metrics::names::{Server, Weir, server};
 pub use listeners::BindError;
 use listeners::Listeners;
+use remedy::remedy;
 use workers::{Mail, Workers};
 
 /// What to start with.
@@ -69,7 +71,7 @@ pub enum AppError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The admin cannot be started.
-    #[error("admin: cannot listen on {address}: {source}")]
+    #[error("admin: cannot listen on {address}: {source}{}", remedy(.source))]
     Admin {
         /// Where it was to listen.
         address: SocketAddr,
@@ -77,8 +79,27 @@ pub enum AppError {
         source: io::Error,
     },
     /// The system refused a thread, a timer or a signal handler.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
+    #[error("cannot start {what}: {source}{}", remedy(.source))]
+    System {
+        /// What could not be started.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Who asked for the admin's address would wait for it in vain.
+    #[error("--admin-address-path: cannot write {path}: {source}", path = .path.display())]
+    AdminAddress {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl AppError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
 }
 
 /// Runs the gateway until it is told to end.
@@ -86,7 +107,8 @@ pub enum AppError {
 /// # Errors
 /// It could not start.
 pub fn run(settings: Settings) -> Result<(), AppError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(AppError::system("the control thread"))?;
     let tasks = LocalSet::new();
     let ended = runtime.block_on(tasks.run_until(serve(settings)));
     // What is still being compiled is for nobody.
@@ -100,7 +122,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let registry = Registry::new(concurrency);
     log.count_in(registry.scope(Weir, ""));
     let (control, commands) = Control::new(concurrency, log);
-    let sinks = Sinks::start(&registry)?;
+    let sinks = Sinks::start(&registry).map_err(AppError::system("the thread that writes access logs"))?;
     let plugins = Plugins::new(Arc::clone(&registry), node, weir_wasm::EngineSettings::from_environment());
     let store = Arc::new(SnapshotStore::default());
     let parts = PublisherSettings { registry: Arc::clone(&registry), plugins, access_logs: Arc::clone(&sinks) };
@@ -117,7 +139,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
         None => None,
     };
     if let (Some(running), Some(path)) = (&running, admin_address_path) {
-        std::fs::write(path, running.address.to_string())?;
+        std::fs::write(&path, running.address.to_string()).map_err(|source| AppError::AdminAddress { path, source })?;
     }
 
     let findings = sources.load(&mut publisher);
@@ -136,7 +158,8 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let for_admin = Arc::clone(&publisher);
     tokio::task::spawn_local(async move { asked.answer(&for_admin).await });
 
-    let workers = Workers::start(concurrency, &store, &sinks, &registry, &Arc::new(limits))?;
+    let workers = Workers::start(concurrency, &store, &sinks, &registry, &Arc::new(limits));
+    let workers = workers.map_err(AppError::system("the workers"))?;
     let mut gateway = Gateway { control, store, workers, listeners: Listeners::default(), sinks, drain_time };
     gateway.follow(&mut *publisher.lock().await)?;
     // Before it is ready: files that are wrong keep it from that.
@@ -144,7 +167,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let control = gateway.control.clone();
     tokio::task::spawn_local(source::watch(sources, Arc::clone(&publisher), control, Rc::clone(&changed)));
     // Who sees that it is ready may end it.
-    let signals = Signals::listen()?;
+    let signals = Signals::listen().map_err(AppError::system("listening for signals"))?;
     gateway.control.unblock("start");
     let took = gateway.control.started().0.elapsed().as_millis() as u64;
     registry.scope(Server, "").chunk(0).record(server::INITIALIZATION_TIME_MS, took);

@@ -44,10 +44,8 @@ impl Config {
     }
 
     pub(crate) fn bootstrap(&self) -> Bootstrap {
-        match &self.0.over {
-            None => weir_xds::read_bootstrap(&self.0.text),
-            Some((_, over)) => weir_xds::read_bootstrap_over(&self.0.text, over),
-        }
+        let over = self.0.over.as_ref().map(|(_, text)| text.as_str());
+        weir_xds::read_bootstrap_file(&self.0.name, &self.0.text, over)
     }
 
     /// What is wrong with the form of the text that is merged into it.

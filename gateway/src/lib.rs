@@ -1,7 +1,7 @@
 //! Weir: a gateway for the edge of a service mesh.
 //!
-//! ARCHITECTURE.md tells how a request and an update travel. A folder uses only those above it in this list; a test
-//! checks it.
+//! ARCHITECTURE.md tells how a request and an update travel, and has a table of the folders below, lowest first: a folder
+//! uses only those above it in that table. A test checks it.
 
 pub mod admin;
 pub mod app;

@@ -43,6 +43,13 @@ fn a_folder_uses_only_what_stands_before_it() {
                 wrong.push(format!("{}:{number}: {own} uses {used}", file.path.display()));
             }
         }
+        for at in renamings(&code) {
+            let number = code[..at].lines().count().max(1);
+            wrong.push(format!(
+                "{}:{number}: names the crate itself, behind which any folder can be used",
+                file.path.display()
+            ));
+        }
     }
     assert!(wrong.is_empty(), "against the order of ARCHITECTURE.md:\n{}", wrong.join("\n"));
 }
@@ -195,6 +202,17 @@ fn uses(code: &str, depth: usize) -> Vec<(usize, String)> {
     found
 }
 
+/// Where the crate itself gets another name, or all that it holds a shorter one: what is used by that name is not seen.
+fn renamings(code: &str) -> Vec<usize> {
+    let lists = code.match_indices("crate::").filter(|(at, root)| {
+        let rest = &code[at + root.len()..];
+        let list = rest.strip_prefix('{').map_or_else(Vec::new, items);
+        rest.starts_with('*') || list.into_iter().any(|item| first_word(item) == "self" || item.trim() == "*")
+    });
+    let renamed = ["crate as ", "super as "].into_iter().flat_map(|word| code.match_indices(word));
+    lists.chain(renamed).map(|(at, _)| at).collect()
+}
+
 /// The items of a list whose brace is open; those in braces within belong to their item.
 fn items(list: &str) -> Vec<&str> {
     let (mut items, mut depth, mut from) = (Vec::new(), 0, 0);
@@ -227,4 +245,21 @@ fn what_a_file_uses_is_seen_however_it_is_written() {
     assert_eq!(names("use crate::{\n    http::{Head, Body},\n    tls,\n};\nuse a::b;"), ["http", "tls"]);
     assert_eq!(names("use super::super::proxy::h1;"), ["proxy"]);
     assert_eq!(names("use super::proxy;"), Vec::<String>::new());
+}
+
+#[test]
+fn the_crate_itself_has_no_other_name() {
+    for code in [
+        "use crate::{self as weir};",
+        "use crate::{\n    http::Head,\n    self,\n};",
+        "use crate as weir;",
+        "use super::super as weir;",
+        "use crate::*;",
+        "use crate::{http::Head, *};",
+    ] {
+        assert_eq!(renamings(code).len(), 1, "{code}");
+    }
+    for code in ["use crate::{http::{self, Head}, tls};", "use crate::http::*;", "use super::*;", "pub(crate) as_is"] {
+        assert!(renamings(code).is_empty(), "{code}");
+    }
 }

@@ -22,6 +22,7 @@ mod kept_streams;
 mod late_files;
 mod moving;
 mod plugins;
+mod refused;
 mod silence;
 mod slow_readers;
 mod streaming;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
+use super::remedy::remedy;
 use super::workers::{Mail, Workers};
 use crate::control::{Control, Listening};
 use crate::proxy::listener::Accepting;
@@ -17,20 +18,11 @@ use crate::snapshot::{Publisher, SnapshotStore, Stopped};
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name}: cannot bind {address}: {source}{}", hint(.source))]
+#[error("listener {name}: cannot bind {address}: {source}{}", remedy(.source))]
 pub struct BindError {
     name: Arc<str>,
     address: SocketAddr,
     source: io::Error,
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => " (another program listens there; stop it or choose another port)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
-        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
-        _ => "",
-    }
 }
 
 /// A listener that could not be bound is tried again after this time, doubled up to the second one.

@@ -9,6 +9,7 @@ use clap::Args;
 use super::check;
 use crate::app::{self, AppError, Settings};
 use crate::bootstrap::{Config, node};
+use crate::source::Finding;
 use crate::telemetry::log::{self, Level, LineFormat};
 
 /// How long the end waits for the last lines of the log to be taken.
@@ -71,10 +72,10 @@ impl Run {
             (None, None) => return fail("no configuration: give one with -c FILE"),
         };
         if !config.findings_of_over().is_empty() {
-            return refuse(&config);
+            return refuse(&config, Vec::new());
         }
         let bootstrap = config.bootstrap();
-        let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config) };
+        let Ok(admin) = config.admin(&bootstrap) else { return refuse(&config, Vec::new()) };
         let log = match log::start(self.log_level, self.log_format) {
             Ok(log) => log,
             Err(error) => return fail(&format!("cannot start the log: {error}")),
@@ -97,7 +98,7 @@ impl Run {
         log.flush(LAST_LINES);
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(AppError::Configuration(_)) => refuse(&config),
+            Err(AppError::Configuration(findings)) => refuse(&config, findings),
             Err(error) => fail(&error.to_string()),
         }
     }
@@ -108,10 +109,15 @@ fn cores() -> usize {
 }
 
 /// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
-fn refuse(config: &Config) -> ExitCode {
+/// `told` is what the start came upon: it stands for itself if a check finds nothing, such as when files could not be opened
+/// for want of descriptors, of which a check needs fewer.
+fn refuse(config: &Config, told: Vec<Finding>) -> ExitCode {
     // What the log says of it was said already.
     let quiet = tracing::subscriber::NoSubscriber::default();
-    let findings = tracing::subscriber::with_default(quiet, || check::check(config)).findings;
+    let mut findings = tracing::subscriber::with_default(quiet, || check::check(config)).findings;
+    if findings.is_empty() {
+        findings = told;
+    }
     for finding in &findings {
         eprintln!("{finding}");
     }

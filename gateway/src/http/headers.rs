@@ -175,6 +175,7 @@ impl HeaderMap {
             None => self.append(name, value),
             Some(first) => {
                 let Some(entry) = self.store(name, value) else { return };
+                // `first` is a place in `entries`, which `store` leaves alone.
                 self.bury(self.entries[first]);
                 self.entries[first] = entry;
                 self.remove_from(first + 1, name);
@@ -214,6 +215,7 @@ impl HeaderMap {
         let value_len = u32::try_from(value.len()).ok()?;
         start.checked_add(name_len)?.checked_add(value_len)?;
         self.arena.extend_from_slice(name);
+        // The arena ended at `start` before it grew.
         self.arena[start as usize..].make_ascii_lowercase();
         self.arena.extend_from_slice(value);
         Some(Entry { tag: tag(name), name: start, name_len, value: start + name_len, value_len })
@@ -231,6 +233,7 @@ impl HeaderMap {
         let before = self.entries.len();
         let tag = tag(name);
         let mut kept = start;
+        // `at` is below the length, which does not change here, and `kept` is never beyond `at`.
         for at in start..before {
             let entry = self.entries[at];
             if entry.tag == tag && self.name_of(&entry).eq_ignore_ascii_case(name) {

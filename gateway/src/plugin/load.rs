@@ -48,6 +48,13 @@ pub enum LoadError {
     Start(#[from] StartError),
 }
 
+impl LoadError {
+    /// Whether the module or its configuration is to blame, and not the machine.
+    pub fn is_of_the_plugin(&self) -> bool {
+        !matches!(self, Self::Engine(_) | Self::Start(StartError::Addresses(_)))
+    }
+}
+
 /// A plugin that has started once, with success. Snapshots hold it: with the last of them its instances go.
 pub struct Plugin {
     pub(super) core: Arc<Core>,

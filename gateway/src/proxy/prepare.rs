@@ -120,10 +120,9 @@ fn canonical_host(head: &mut RequestHead, rules: &HostRules, listener_port: u16)
 
 /// Host and port; the port is empty if there is none. Understands `[::1]:80`.
 fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
-    match authority.iter().rposition(|b| *b == b':') {
-        Some(at) if authority[at + 1..].iter().all(u8::is_ascii_digit) && !authority[at + 1..].is_empty() => {
-            (&authority[..at], &authority[at + 1..])
-        }
+    let colon = authority.iter().rposition(|b| *b == b':');
+    match colon.and_then(|at| authority.split_at_checked(at)) {
+        Some((name, [_, port @ ..])) if !port.is_empty() && port.iter().all(u8::is_ascii_digit) => (name, port),
         _ => (authority, b""),
     }
 }

@@ -206,7 +206,7 @@ impl ChainIndex {
             return found;
         }
         let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
-        dots.filter_map(|at| self.wildcard.get(&name[at..])).next().unwrap_or(&self.any)
+        dots.filter_map(|at| self.wildcard.get(name.get(at..)?)).next().unwrap_or(&self.any)
     }
 }
 

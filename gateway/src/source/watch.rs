@@ -106,7 +106,7 @@ impl FileWatch {
             .inspect_err(|error| {
                 tracing::warn!(
                     %error,
-                    "files cannot be watched: looking every {} s; raise fs.inotify.max_user_instances",
+                    "files cannot be watched: looking every {} s; raise fs.inotify.max_user_instances or `ulimit -n`",
                     SLOW_LOOK.as_secs()
                 );
             });

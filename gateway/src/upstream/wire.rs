@@ -173,6 +173,7 @@ impl Output {
             return;
         }
         if self.tail.len() > self.sent {
+            // `sent` is never beyond the tail: `advance` adds to it what was written of the tail.
             let tail = Bytes::from(std::mem::take(&mut self.tail)).split_off(self.sent);
             self.pieces_len += tail.len();
             self.pieces.push_back(tail);
@@ -184,6 +185,7 @@ impl Output {
     }
 
     fn poll_write(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // As above; and `count` goes up once for each slot.
         let tail = &self.tail[self.sent..];
         if self.pieces.is_empty() {
             return Pin::new(io).poll_write(cx, tail);

@@ -103,7 +103,8 @@ impl Engine {
                 Err(error) => {
                     tracing::warn!(
                         error = format!("{error:#}"),
-                        "no pool of Wasm instances: making each on demand, which is slower (is there a limit on addresses?)"
+                        "the system refused the addresses of the pool of Wasm instances: making each on demand, which is slower; raise `ulimit -v` \
+                         (of a service: LimitAS=), make the pool smaller by WEIR_WASM_INSTANCES, or ask for this by WEIR_WASM_ALLOCATION=on-demand"
                     );
                     wasmtime::Engine::new(&config()).map_err(EngineError::Create)?
                 }

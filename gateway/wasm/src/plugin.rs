@@ -51,6 +51,12 @@ pub enum StartError {
     /// There is no room for it: its first memory is beyond the limit, or there are too many instances.
     #[error("no instance can be made: {0}")]
     Instantiate(String),
+    /// The system has no addresses for it: a limit of the process, not a fault of the module.
+    #[error(
+        "the system refused addresses for an instance, which reserves (and does not use) 4 GiB of them: raise `ulimit -v` \
+         (of a service: LimitAS=) ({0})"
+    )]
+    Addresses(String),
     /// Something every filter has is not there.
     #[error("the module does not export {0}")]
     Missing(&'static str),
@@ -162,7 +168,14 @@ fn start_error<H: Host>(store: &mut Store<State<H>>, error: &wasmtime::Error) ->
     if error.downcast_ref::<wasmtime::WasmBacktrace>().is_some() {
         let denied = state.limiter.memory_denied;
         StartError::Trap(Trap::new(Callback::Start, error, denied, state.last_error.take()))
+    } else if is_out_of_addresses(error) {
+        StartError::Addresses(format!("{error:#}"))
     } else {
         StartError::Instantiate(format!("{error:#}"))
     }
+}
+
+/// The engine's own type of this error is not at hand: it is told by its words, which are the system's.
+fn is_out_of_addresses(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string() == std::io::Error::from_raw_os_error(libc::ENOMEM).to_string()
 }

@@ -6,7 +6,7 @@ use prost::{Message, bytes::Bytes};
 
 use crate::{
     check::{Checked, check},
-    decode::{self, Decoded, decode},
+    decode::{self, Decoded, Form, decode},
     idle::Idle,
     lines::Lines,
     pb,
@@ -63,30 +63,26 @@ const STATIC_KINDS: [(u32, Kind, &str); 3] =
 
 /// Reads a bootstrap from YAML or JSON and checks it and each of its static resources.
 pub fn read_bootstrap(text: &str) -> Bootstrap {
-    if is_blank(text) {
-        return Bootstrap { problems: vec![nothing()], ..Bootstrap::default() };
-    }
-    match Document::read(text, BOOTSTRAP) {
-        Ok(document) => bootstrap(document),
-        Err(problem) => Bootstrap { problems: vec![problem], ..Bootstrap::default() },
-    }
+    read_bootstrap_file("", text, None)
 }
 
-/// Reads a bootstrap and merges another one into it as protobuf does: its scalars replace, its lists are added behind,
-/// messages are merged. Paths and lines are those of `text` and what was merged into it; what is wrong with the form of
-/// `over` is not told: decode it by itself for that.
-pub fn read_bootstrap_over(text: &str, over: &str) -> Bootstrap {
+/// The same, of a file with that name: if it ends in `.json`, the text must be JSON. Merges `over` into it as protobuf
+/// does: its scalars replace, its lists are added behind, messages are merged. Paths and lines are those of `text` and
+/// what was merged into it; what is wrong with the form of `over` is not told: decode it by itself for that.
+pub fn read_bootstrap_file(file_name: &str, text: &str, over: Option<&str>) -> Bootstrap {
     if is_blank(text) {
         return Bootstrap { problems: vec![nothing()], ..Bootstrap::default() };
     }
-    let mut document = match Document::read(text, BOOTSTRAP) {
+    let mut document = match Document::read(text, Form::of_file(file_name), BOOTSTRAP) {
         Ok(document) => document,
         Err(problem) => return Bootstrap { problems: vec![problem], ..Bootstrap::default() },
     };
-    // What either could not hold is told as a problem of its form.
-    let mut merged = pb::bootstrap::Bootstrap::decode(document.decoded.bytes.as_slice()).unwrap_or_default();
-    let _ = merged.merge(decode(over, BOOTSTRAP).bytes.as_slice());
-    document.decoded.bytes = merged.encode_to_vec();
+    if let Some(over) = over {
+        // What either could not hold is told as a problem of its form.
+        let mut merged = pb::bootstrap::Bootstrap::decode(document.decoded.bytes.as_slice()).unwrap_or_default();
+        let _ = merged.merge(decode(over, BOOTSTRAP).bytes.as_slice());
+        document.decoded.bytes = merged.encode_to_vec();
+    }
     bootstrap(document)
 }
 
@@ -137,7 +133,7 @@ fn bootstrap(mut document: Document<'_>) -> Bootstrap {
 
 /// Reads one resource from YAML or JSON: its message itself, without `@type`.
 pub fn read_resource(kind: Kind, text: &str) -> Resource {
-    match Document::read(text, kind.message()) {
+    match Document::read(text, Form::Any, kind.message()) {
         Ok(mut document) => {
             let bytes = Bytes::from(mem::take(&mut document.decoded.bytes));
             document.resource(kind, String::new(), bytes, String::new())
@@ -154,8 +150,8 @@ pub fn read_resource(kind: Kind, text: &str) -> Resource {
     }
 }
 
-/// Reads a file of a `path_config_source`: a DiscoveryResponse with resources of one kind, in YAML or JSON, or in its
-/// wire form if the file's name ends in `.pb`.
+/// Reads a file of a `path_config_source`: a DiscoveryResponse with resources of one kind, in YAML or JSON; by the
+/// end of the file's name, in JSON alone (`.json`) or in its wire form (`.pb`).
 pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery {
     let whole = |reason: String| Discovery {
         problems: vec![Problem { path: String::new(), line: None, reason }],
@@ -172,7 +168,7 @@ pub fn read_discovery(kind: Kind, file_name: &str, contents: &[u8]) -> Discovery
         Ok(Document { lines: Lines::new(""), decoded: Decoded { bytes, problems } })
     } else {
         match std::str::from_utf8(contents) {
-            Ok(text) => Document::read(text, DISCOVERY_RESPONSE),
+            Ok(text) => Document::read(text, Form::of_file(file_name), DISCOVERY_RESPONSE),
             Err(e) => return whole(format!("not UTF-8 after byte {}", e.valid_up_to())),
         }
     };
@@ -189,13 +185,13 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn read(text: &'a str, message: &str) -> Result<Self, Problem> {
+    fn read(text: &'a str, form: Form, message: &str) -> Result<Self, Problem> {
         let message = schema::message(message).ok_or_else(|| Problem {
             path: String::new(),
             line: None,
             reason: format!("unknown message type {message}"),
         })?;
-        Ok(Self { lines: Lines::new(text), decoded: decode::read(text, message)? })
+        Ok(Self { lines: Lines::new(text), decoded: decode::read(text, form, message)? })
     }
 
     fn discovery(&mut self, kind: Kind) -> Discovery {

@@ -29,7 +29,7 @@ pub use check::{Checked, check};
 pub use coverage::{HonouredField, coverage_markdown, honoured_fields, self_check};
 pub use decode::{Decoded, decode};
 pub use document::{
-    BOOTSTRAP, Bootstrap, Discovery, read_bootstrap, read_bootstrap_over, read_discovery, read_resource,
+    BOOTSTRAP, Bootstrap, Discovery, read_bootstrap, read_bootstrap_file, read_discovery, read_resource,
 };
 pub use files::{NamedFile, named_files};
 pub use idle::Idle;

@@ -2,6 +2,8 @@
 
 mod json;
 
+pub(crate) use json::without_trailing_commas;
+
 use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -66,7 +68,7 @@ impl<'a> Tape<'a> {
     /// Reads one document. The root is the node at 0; an empty text is an empty object.
     pub(crate) fn read(text: &'a str) -> Result<Self, Problem> {
         if text.len() > MAX_TEXT {
-            return Err(problem(None, format!("longer than {} MiB", MAX_TEXT >> 20)));
+            return Err(too_long());
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Builder::default().run(Parser::new_from_str(text))
@@ -178,6 +180,10 @@ impl<'a> Tape<'a> {
             _ => at + 1,
         }
     }
+}
+
+fn too_long() -> Problem {
+    problem(None, format!("longer than {} MiB", MAX_TEXT >> 20))
 }
 
 fn problem(line: Option<u32>, reason: impl Into<String>) -> Problem {

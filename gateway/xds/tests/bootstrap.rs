@@ -223,3 +223,39 @@ fn switches_that_are_always_on_may_be_on() {
         assert!(matches!(&refused[..], [one] if one.reason.starts_with("set, but not supported")), "{refused:?}");
     }
 }
+
+/// As in Envoy, a file whose name says JSON holds nothing else; a comma too many at an end is taken.
+#[test]
+fn a_json_file_is_json() {
+    for good in ["{\"node\": {\"id\": \"a\"}}", "{\"node\": {\"id\": \"a\",},}", "\u{feff}{}", " {\n}\n"] {
+        assert_eq!(weir_xds::read_bootstrap_file("b.json", good, None).all_problems(), [], "{good}");
+    }
+    for (bad, line, told) in [
+        ("{\"node\": }", 1, "expected value, at column 10"),
+        ("{'node': {id: a}}", 1, "key must be a string, at column 2"),
+        ("{\n \"node\": {\"id\": a}\n}", 2, "expected value, at column 17"),
+        ("node: {id: a}", 1, "at column 2"),
+        ("{\"node\": {\"id\": \"a\",,}}", 1, "at column 21"),
+        ("{} {}", 1, "trailing characters, at column 4"),
+        ("{\"node\": {\"id\": \"a\"}", 1, "at column 20"),
+    ] {
+        let problems = weir_xds::read_bootstrap_file("conf.d/b.JSON", bad, None).all_problems();
+        let [problem] = &problems[..] else { panic!("{bad}: {problems:?}") };
+        assert_eq!(problem.line, Some(line), "{bad}");
+        let reason = format!("not JSON, as the file's name says: {told}");
+        assert!(problem.reason.ends_with(told) && problem.reason.starts_with(&reason[..34]), "{bad}: {problem}");
+    }
+    // What the fields hold is told with lines as ever.
+    let wrong = "{\n \"nodes\": {},\n}";
+    let problems = weir_xds::read_bootstrap_file("b.json", wrong, None).all_problems();
+    assert!(matches!(&problems[..], [one] if one.path == "nodes" && one.line == Some(2)), "{problems:?}");
+    // Every other text may be either.
+    for name in ["b.yaml", "b", "-", "--config-yaml"] {
+        assert_eq!(weir_xds::read_bootstrap_file(name, "{'node': {id: a}}", None).all_problems(), [], "{name}");
+    }
+    // What was emptied is not a wish for nothing.
+    for text in ["", "resources: []"] {
+        let discovery = weir_xds::read_discovery(Kind::Cluster, "cds.json", text.as_bytes());
+        assert_eq!(discovery.problems.len(), 1, "{discovery:?}");
+    }
+}

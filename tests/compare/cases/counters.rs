@@ -18,9 +18,6 @@ const SHOWN_LATE: &str = "rq_retry_open";
 
 /// Asks both gateways the same, each with an upstream of its own, and compares all that Weir counts but `except`.
 async fn compare(fields: Value, except: &[&str], ask: impl AsyncFn(&Gateway, &Upstream)) {
-    if super::skipped() {
-        return;
-    }
     let mut counts = Vec::new();
     for kind in [Kind::Envoy, Kind::Weir] {
         let upstream = Upstream::start().await;
@@ -278,9 +275,6 @@ async fn of_limited_connections() {
 /// Endpoints of a file that changes.
 #[tokio::test]
 async fn of_members() {
-    if super::skipped() {
-        return;
-    }
     let upstream = Upstream::start().await;
     let (refused, _guard) = refused_address();
     let (a, b) = (upstream.address, refused);
@@ -354,9 +348,6 @@ async fn handshakes(kind: Kind, context: impl Fn(&Authority) -> Value) -> Counts
 
 #[tokio::test]
 async fn of_handshakes() {
-    if super::skipped() {
-        return;
-    }
     let trusting = |authority: &Authority, name: &str| json!({"trusted_ca": {"inline_string": authority.pem}, "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": name}}]});
     let validating = |validation: Value| json!({"sni": "upstream.example", "common_tls_context": {"validation_context": validation}});
     let contexts: [(&str, Context<'_>); 8] = [

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use std::collections::BTreeMap;
-use weir_tests::{Client, Gateway, H2Client, Hcm, Kind, Launch, Reply, Upstream, envoy_binary, eventually};
+use weir_tests::{Client, Gateway, H2Client, Hcm, Kind, Launch, Reply, Upstream, eventually};
 
 type Counts = BTreeMap<String, u64>;
 
@@ -75,10 +75,6 @@ async fn after_each(kind: Kind) -> Vec<Counts> {
 
 #[tokio::test]
 async fn of_connections() {
-    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
-        return;
-    }
-    assert!(envoy_binary().is_some(), "Envoy is missing: run `make envoy`; WEIR_COMPARE=skip leaves these tests out");
     let (envoy, weir) = tokio::join!(after_each(Kind::Envoy), after_each(Kind::Weir));
     let mut differ = Vec::new();
     for ((deed, envoy), weir) in DEEDS.iter().zip(&envoy).zip(&weir) {

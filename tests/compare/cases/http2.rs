@@ -1,6 +1,5 @@
 //! HTTP/2 that no client library sends: what of it may become HTTP/1 at the upstream.
 
-use super::skipped;
 use crate::case::{Case, frames};
 use crate::run::compare;
 use crate::setup::Setup;
@@ -146,9 +145,6 @@ async fn refused_heads_in_the_log() {
 /// What is counted of heads that are refused.
 #[tokio::test]
 async fn refused_heads_in_the_counters() {
-    if skipped() {
-        return;
-    }
     let (envoy, weir) = (counted(Kind::Envoy).await, counted(Kind::Weir).await);
     assert_eq!(envoy, weir);
 }

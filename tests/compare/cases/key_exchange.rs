@@ -27,9 +27,6 @@ async fn tls(kind: Kind, authority: &Authority) -> Gateway {
 
 #[tokio::test]
 async fn groups_are_those_of_envoy() {
-    if super::skipped() {
-        return;
-    }
     let authority = Authority::new("root");
     let (envoy, weir) = (tls(Kind::Envoy, &authority).await, tls(Kind::Weir, &authority).await);
     // What is offered, what Envoy takes, and Weir.

@@ -29,16 +29,3 @@ mod stats;
 mod timeouts;
 mod too_large;
 mod wasm;
-
-/// Whether questions that bring their own gateways are left out (`WEIR_COMPARE=skip`).
-///
-/// # Panics
-/// When Envoy is missing.
-fn skipped() -> bool {
-    if std::env::var("WEIR_COMPARE").is_ok_and(|mode| mode == "skip") {
-        return true;
-    }
-    let missing = "Envoy is missing: run `make envoy`; WEIR_COMPARE=skip leaves these tests out";
-    assert!(weir_tests::envoy_binary().is_some(), "{missing}");
-    false
-}

@@ -18,10 +18,13 @@ pub fn weir_binary() -> PathBuf {
     )
 }
 
-/// Envoy's binary: `ENVOY_BIN`, or the one that `make envoy` installed; none when there is none.
-pub fn envoy_binary() -> Option<PathBuf> {
-    let path = std::env::var_os("ENVOY_BIN").map_or_else(|| repository().join("target/envoy/bin/envoy"), PathBuf::from);
-    path.exists().then_some(path)
+/// Envoy's binary: `ENVOY_BIN`, or the one that `make envoy` installed.
+///
+/// # Panics
+/// When there is none, with the command that installs it.
+pub fn envoy_binary() -> PathBuf {
+    let installed = || repository().join("target/envoy/bin/envoy");
+    found(std::env::var_os("ENVOY_BIN").map_or_else(installed, PathBuf::from), "make envoy")
 }
 
 /// The module of an example plugin, such as `header_tag`: from `WEIR_PLUGINS`, or from `target/plugins`.

@@ -27,7 +27,7 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     concurrency: usize,
-    descriptors: Option<u32>,
+    limits: Vec<String>,
     log_is_read: bool,
 }
 
@@ -62,7 +62,7 @@ impl Launch {
             arguments: Vec::new(),
             environment: Vec::new(),
             concurrency: 1,
-            descriptors: None,
+            limits: Vec::new(),
             log_is_read: true,
         }
     }
@@ -98,7 +98,14 @@ impl Launch {
     /// Lets it open this many files only.
     #[must_use]
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+        self.limits.push(format!("ulimit -n {limit}"));
+        self
+    }
+
+    /// Lets it have this many KiB of addresses only.
+    #[must_use]
+    pub fn addresses(mut self, limit_kib: u32) -> Self {
+        self.limits.push(format!("ulimit -v {limit_kib}"));
         self
     }
 
@@ -153,18 +160,14 @@ impl Launch {
         std::fs::write(&file, serde_json::to_vec_pretty(&self.bootstrap.0).unwrap()).unwrap();
         let (binary, first): (_, &[_]) = match self.kind {
             Kind::Weir => (weir_binary(), &["run"]),
-            Kind::Envoy => (
-                envoy_binary().expect("Envoy is missing: run `make envoy`"),
-                &["--use-dynamic-base-id", "-l", "warning"],
-            ),
+            Kind::Envoy => (envoy_binary(), &["--use-dynamic-base-id", "-l", "warning"]),
         };
-        let mut command = match self.descriptors {
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary);
-                shell
-            }
-            None => Command::new(binary),
+        let mut command = if self.limits.is_empty() {
+            Command::new(binary)
+        } else {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{}; exec \"$0\" \"$@\"", self.limits.join("; "))]).arg(binary);
+            shell
         };
         command.args(first);
         command.arg("-c").arg(file).arg("--admin-address-path").arg(folder.join("admin-address"));

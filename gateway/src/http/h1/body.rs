@@ -169,11 +169,12 @@ fn decode_chunked(chunk: &mut Chunk, buf: &mut BytesMut, limits: HeadLimits) -> 
 /// `chunk-size [ chunk-ext ] CRLF`: digits first, at most 15 of them, then nothing or an extension, perhaps behind blanks: old
 /// servers fill the line up with them, and Envoy takes it.
 fn chunk_size(buf: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
-    let Some(end) = memchr::memchr(b'\n', &buf[..buf.len().min(CHUNK_LINE)]) else {
+    let Some(end) = memchr::memchr(b'\n', buf.get(..CHUNK_LINE).unwrap_or(buf)) else {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let plausible = digits > 0 || buf.is_empty();
         return if plausible && digits <= 15 && buf.len() < CHUNK_LINE { Ok(None) } else { Err(BodyError::Chunk) };
     };
+    // A place in `buf`, where memchr has found it.
     let line = buf[..end].strip_suffix(b"\r").ok_or(BodyError::Chunk)?;
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     if digits == 0 || digits > 15 {
@@ -181,9 +182,7 @@ fn chunk_size(buf: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
     }
     let (number, rest) = line.split_at(digits);
     let extension = rest.trim_ascii_start();
-    if !(extension.is_empty() || extension.starts_with(b";"))
-        || rest.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
-    {
+    if !matches!(extension, [] | [b';', ..]) || rest.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
         return Err(BodyError::Chunk);
     }
     let size =
@@ -207,6 +206,7 @@ fn trailer_section(buf: &[u8], limits: HeadLimits) -> Result<Option<(HeaderMap, 
     let mut fields = vec![httparse::EMPTY_HEADER; limits.most_fields(buf)];
     match httparse::parse_headers(buf, &mut fields) {
         Ok(httparse::Status::Complete((consumed, fields))) if consumed <= limits.bytes => {
+            // httparse consumes of `buf` and no more.
             check_line_ends(&buf[..consumed]).map_err(|_| BodyError::Trailers)?;
             let allowed = fields.iter().filter(|f| !is_forbidden_trailer(f.name));
             Ok(Some((allowed.map(|f| (f.name, f.value)).collect(), consumed)))

@@ -49,6 +49,7 @@ pub(super) const STACK_FIELDS: usize = 100;
 pub fn parse_request(buf: &[u8], options: &RequestOptions) -> Result<Option<RequestStart>, HeadError> {
     let most = options.limits.most_fields(buf);
     if most <= STACK_FIELDS {
+        // Not beyond the array: that was just asked.
         parse_into(buf, options, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
     } else {
         parse_into(buf, options, &mut vec![MaybeUninit::uninit(); most])
@@ -73,6 +74,7 @@ fn parse_into<'b>(
             return Err(if buf.contains(&0) { HeadError::bad("http1.invalid_characters") } else { HeadError::CODEC });
         }
     };
+    // httparse consumes of `buf` and no more.
     check_line_ends(&buf[..consumed])?;
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(HeadError::CODEC) };
     let version = if request.version == Some(1) { Version::Http11 } else { Version::Http10 };

@@ -41,6 +41,7 @@ pub fn parse_response(
 ) -> Result<Option<ResponseStart>, HeadError> {
     let most = options.limits.most_fields(buf);
     if most <= STACK_FIELDS {
+        // Not beyond the array: that was just asked.
         parse_into(buf, head_request, options, &mut [MaybeUninit::uninit(); STACK_FIELDS][..most])
     } else {
         parse_into(buf, head_request, options, &mut vec![MaybeUninit::uninit(); most])
@@ -68,6 +69,7 @@ fn parse_into<'b>(
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TOO_MANY),
         Err(_) => return Err(HeadError::CODEC),
     };
+    // httparse consumes of `buf` and no more.
     check_line_ends(&buf[..consumed])?;
     let Some(status @ 100..=999) = response.code else { return Err(HeadError::CODEC) };
 

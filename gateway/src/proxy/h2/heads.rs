@@ -56,6 +56,7 @@ impl Heads {
     /// The client's next bytes. Looks at the clock only where they end within a head.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
+            // No slice is too long: what is skipped and taken are at most `bytes`, and `have` is below FRAME_HEAD.
             let skipped = self.skip.min(bytes.len());
             bytes = &bytes[skipped..];
             self.skip -= skipped;

@@ -35,6 +35,7 @@ impl Prefixed {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
+        // Of the prefix at most all.
         let take = self.prefix.len().min(buf.remaining());
         buf.put_slice(&self.prefix[..take]);
         self.prefix.advance(take);
@@ -64,6 +65,7 @@ impl AsyncRead for Prefixed {
         }
         let before = buf.filled().len();
         let read = self.poll_fill(cx, buf);
+        // A reader adds to what is filled: AsyncRead says so.
         let new = &buf.filled()[before..];
         self.heads.follow(new);
         self.burst = if read.is_ready() { self.burst + new.len() } else { 0 };

@@ -394,6 +394,7 @@ fn write_details(details: Option<&str>, keep_spaces: bool, out: &mut Vec<u8>) ->
 fn query_param<'a>(cx: &FormatCx<'a>, name: &str) -> Option<&'a [u8]> {
     let query = cx.request?.query()?;
     query.split(|b| *b == b'&').find_map(|pair| {
+        // A place in `pair`, where memchr has found it.
         let at = memchr::memchr(b'=', pair);
         let (key, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
         (key == name.as_bytes()).then_some(value)

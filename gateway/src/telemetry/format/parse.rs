@@ -9,10 +9,10 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, FormatError> {
     let mut pieces = Vec::new();
     let mut literal = Vec::new();
     let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        literal.extend_from_slice(&rest.as_bytes()[..at]);
-        let start = text.len() - rest.len() + at;
-        rest = &rest[at + 1..];
+    while let Some((before, behind)) = rest.split_once('%') {
+        literal.extend_from_slice(before.as_bytes());
+        let start = text.len() - behind.len() - 1;
+        rest = behind;
         if let Some(after) = rest.strip_prefix('%') {
             literal.push(b'%');
             rest = after;
@@ -56,9 +56,9 @@ impl<'a> Command<'a> {
         }
         let mut max_length = None;
         if let Some(after) = rest.strip_prefix(':') {
-            let digits = after.find(|c: char| !c.is_ascii_digit())?;
-            max_length = Some(after[..digits].parse().ok()?);
-            rest = &after[digits..];
+            let (digits, after) = after.split_at_checked(after.find(|c: char| !c.is_ascii_digit())?)?;
+            max_length = Some(digits.parse().ok()?);
+            rest = after;
         }
         Some((Self { name, parameter, max_length }, rest.strip_prefix('%')?))
     }

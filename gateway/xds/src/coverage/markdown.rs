@@ -1,4 +1,4 @@
-//! The table as a section of docs/config.md.
+//! The table as docs/fields.md shows it.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ pub fn coverage_markdown() -> String {
         let Some(index) = schema::message_index(section.message) else { continue };
         let Some(covers) = of(index) else { continue };
         // Writing to a String does not fail.
-        let _ = write!(text, "### {}\n\n", section.message);
+        let _ = write!(text, "## {}\n\n", section.message);
         render(&mut text, schema::message_at(index), covers);
     }
     text

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use crate::{
     problem::{Path, Problem, Step, nearest},
     schema::{self, Field, Kind, Message, Shape, WellKnown},
-    tape::{MAX_DEPTH, Tape, View},
+    tape::{MAX_DEPTH, Tape, View, without_trailing_commas},
     wire,
 };
 
@@ -35,12 +35,35 @@ pub fn decode(text: &str, message: &str) -> Decoded {
         let problem = Problem { path: String::new(), line: None, reason: format!("unknown message type {message}") };
         return Decoded { bytes: Vec::new(), problems: vec![problem] };
     };
-    read(text, message).unwrap_or_else(|problem| Decoded { bytes: Vec::new(), problems: vec![problem] })
+    read(text, Form::Any, message).unwrap_or_else(|problem| Decoded { bytes: Vec::new(), problems: vec![problem] })
 }
 
-/// The same; what is neither YAML nor JSON is an error.
-pub(crate) fn read(text: &str, message: &'static Message) -> Result<Decoded, Problem> {
-    let json = match Tape::of_json(text).map(|tape| decode_tape(&tape, message)) {
+/// What a text may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// YAML or JSON.
+    Any,
+    /// JSON, with commas behind the last part of a list or an object if need be.
+    Json,
+}
+
+impl Form {
+    /// As in Envoy, the name of a file says it.
+    pub(crate) fn of_file(name: &str) -> Self {
+        if name.to_ascii_lowercase().ends_with(".json") { Self::Json } else { Self::Any }
+    }
+}
+
+/// The same; what is not of that form is an error.
+pub(crate) fn read(text: &str, form: Form, message: &'static Message) -> Result<Decoded, Problem> {
+    let json = match Tape::of_json(text) {
+        None if form == Form::Json => {
+            let text = without_trailing_commas(text);
+            Some(decode_tape(&Tape::of_json_only(&text)?, message))
+        }
+        json => json.map(|tape| decode_tape(&tape, message)),
+    };
+    let json = match json {
         Some(good) if good.problems.is_empty() => return Ok(good),
         json => json,
     };

@@ -5,7 +5,8 @@ use std::{borrow::Cow, fmt};
 
 use serde_json::de::{Deserializer, StrRead};
 
-use super::{MAX_TEXT, Node, Shape, Tape};
+use super::{MAX_TEXT, Node, Shape, Tape, problem, too_long};
+use crate::problem::Problem;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
 impl<'a> Tape<'a> {
@@ -15,13 +16,64 @@ impl<'a> Tape<'a> {
         if text.len() > MAX_TEXT || !text.trim_ascii_start().starts_with('{') {
             return None;
         }
+        Self::parse(text).ok()
+    }
+
+    /// Reads a text that must be JSON, with the line and the column of what is not.
+    pub(crate) fn of_json_only(text: &'a str) -> Result<Self, Problem> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.len() > MAX_TEXT {
+            return Err(too_long());
+        }
+        Self::parse(text).map_err(|error| {
+            let (line, column, told) = (error.line(), error.column(), error.to_string());
+            let what = told.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&told);
+            let reason = format!("not JSON, as the file's name says: {what}, at column {column}");
+            problem(u32::try_from(line).ok(), reason)
+        })
+    }
+
+    fn parse(text: &'a str) -> serde_json::Result<Self> {
         let mut nodes = Vec::new();
         let mut json = Deserializer::new(StrRead::new(text));
-        Value(&mut nodes).deserialize(&mut json).ok()?;
-        json.end().ok()?;
+        Value(&mut nodes).deserialize(&mut json)?;
+        json.end()?;
         nodes.shrink_to_fit();
-        Some(Self { nodes })
+        Ok(Self { nodes })
     }
+}
+
+/// The text with a blank in place of each comma behind the last part of a list or an object, which Envoy takes. Every
+/// other byte stays in its place, and so do lines and columns.
+pub(crate) fn without_trailing_commas(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    // Where a comma stands that nothing but blanks has followed.
+    let mut comma = None;
+    // A comma without anything before it ends nothing.
+    let mut something = false;
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if quoted {
+            (quoted, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
+            continue;
+        }
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b',' => (comma, something) = (Some(at).filter(|_| something), false),
+            b'}' | b']' => {
+                if let Some(blank) = comma.take().and_then(|at| bytes.get_mut(at)) {
+                    *blank = b' ';
+                }
+                something = true;
+            }
+            _ => {
+                (comma, quoted) = (None, byte == b'"');
+                something = !matches!(byte, b'{' | b'[');
+            }
+        }
+    }
+    // A comma and a blank are a byte each.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Appends the nodes of one value.
@@ -145,6 +197,22 @@ mod tests {
             r#"{"a": [1, -2, 1.5, true, false, null, "x", "", "~", "1"], "b": {"c": {}, "d": []}, "a": {"<<": {"x": 1}}}"#,
         );
         same("\u{feff} {\"a\\n\\u00e4\\\"\": \"\\t\\\\\",\n \"b\":\n [[], [{}]]}\n");
+    }
+
+    #[test]
+    fn only_commas_that_end_something_are_taken_away() {
+        for (text, clean) in [
+            ("[1, 2,]", "[1, 2 ]"),
+            ("{\"a\": {\"b\": [1,\n],\t}, }", "{\"a\": {\"b\": [1 \n] \t}  }"),
+            ("{\"a,]\": \",}\\\",]\", \"b\\\\\": 1,}", "{\"a,]\": \",}\\\",]\", \"b\\\\\": 1 }"),
+            ("[\"ä\",]", "[\"ä\" ]"),
+        ] {
+            assert_eq!(without_trailing_commas(text), clean);
+            assert!(Tape::of_json_only(clean).is_ok(), "{clean}");
+        }
+        for text in ["[,]", "{,}", "[1,,]", "[1,,2]", ",", "[[,],]", "[1,", "\"a,]"] {
+            assert!(Tape::of_json_only(&without_trailing_commas(text)).is_err(), "{text}");
+        }
     }
 
     #[test]

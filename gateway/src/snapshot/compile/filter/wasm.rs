@@ -12,7 +12,7 @@ use weir_xds::pb::wasm::plugin_config::Vm;
 use weir_xds::pb::wasm::{FailurePolicy as PbFailurePolicy, PluginConfig as PbPluginConfig, VmConfig};
 
 use super::FilterConfig;
-use crate::plugin::{FailurePolicy, HostLimits, Limits, PluginConfig, Plugins, RestartBackoff};
+use crate::plugin::{FailurePolicy, HostLimits, Limits, LoadError, PluginConfig, Plugins, RestartBackoff};
 use crate::snapshot::Problems;
 use crate::snapshot::compile::json;
 
@@ -30,7 +30,8 @@ pub(super) fn compile(
     };
     let mut inner = Problems::new();
     let plugin = compile_plugin(config, &mut inner).and_then(|(config, code_path)| {
-        plugins.load(config).map_err(|error| inner.push(code_path, error.to_string())).ok()
+        let blamed = |error: &LoadError| if error.is_of_the_plugin() { code_path } else { "vm_config" };
+        plugins.load(config).map_err(|error| inner.push(blamed(&error), error.to_string())).ok()
     });
     problems.nest("config", inner);
     plugin.map(FilterConfig::Wasm)
