@@ -294,7 +294,7 @@ mod tests {
             "-1\r\n",
             "+1\r\na\r\n",
             "0x1\r\na\r\n",
-            "1 \r\na\r\n",
+            "1 1\r\na\r\n",
             "1\na\r\n",
             "1\r\nab\r\n",
             "1\r\na\n0\r\n\r\n",
