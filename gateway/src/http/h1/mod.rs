@@ -91,6 +91,8 @@ struct FramingFields {
     length: Option<u64>,
     chunked: bool,
     transfer_encoding: bool,
+    /// A coding that this gateway does not speak, or `chunked` twice.
+    unknown_coding: bool,
     /// `connection` has `close`.
     close: bool,
     /// `connection` has `keep-alive`.
@@ -120,13 +122,21 @@ impl FramingFields {
     }
 
     /// RFC 9112 section 6.1: this gateway speaks `chunked` alone.
-    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        if self.transfer_encoding || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(HeadError { fault: HeadFault::UnknownCoding, details: "http1.invalid_transfer_encoding" });
-        }
+    fn transfer_encoding(&mut self, value: &[u8]) {
+        self.unknown_coding |= self.transfer_encoding || !value.eq_ignore_ascii_case(b"chunked");
         self.transfer_encoding = true;
         self.chunked = true;
-        Ok(())
+    }
+
+    /// To be asked when all fields are read; as in Envoy a length beside it is the worse of two faults.
+    fn check_coding(&self) -> Result<(), HeadError> {
+        match (self.unknown_coding, self.length) {
+            (false, _) => Ok(()),
+            (true, Some(_)) => Err(HeadError::bad("http1.content_length_and_chunked_not_allowed")),
+            (true, None) => {
+                Err(HeadError { fault: HeadFault::UnknownCoding, details: "http1.invalid_transfer_encoding" })
+            }
+        }
     }
 
     /// No standard has it, and who sends it means what it says.

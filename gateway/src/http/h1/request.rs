@@ -78,6 +78,7 @@ fn parse_into<'b>(
     check_line_ends(&buf[..consumed])?;
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(HeadError::CODEC) };
     let version = if request.version == Some(1) { Version::Http11 } else { Version::Http10 };
+    let known_method = method_bytes(method)?;
 
     let mut framing = FramingFields::default();
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 8, consumed + 192);
@@ -93,7 +94,7 @@ fn parse_into<'b>(
                 framing.content_length(field.value)?;
                 headers.append(field.name, field.value);
             }
-            Hop::TransferEncoding => framing.transfer_encoding(field.value)?,
+            Hop::TransferEncoding => framing.transfer_encoding(field.value),
             Hop::Connection => framing.connection(field.value)?,
             // An offer of HTTP/2 may be passed over (RFC 9113 section 3.1), and is.
             Hop::Upgrade if field.value.eq_ignore_ascii_case(b"h2c") => {}
@@ -134,7 +135,7 @@ fn parse_into<'b>(
     let named = authority.or(host);
     Ok(Some(RequestStart {
         head: RequestHead {
-            method: method_bytes(method)?,
+            method: known_method,
             // Without one it is what x-forwarded-proto says once that is known to be right.
             scheme: scheme.unwrap_or_default(),
             authority: named.map(Bytes::copy_from_slice).unwrap_or_default(),
@@ -173,6 +174,7 @@ fn transfer_extensions(value: &[u8], headers: &mut HeaderMap) {
 
 /// RFC 9112 section 6.3, without the repairs it allows.
 fn body_of(framing: &FramingFields, version: Version) -> Result<BodyDecoder, HeadError> {
+    framing.check_coding()?;
     match (framing.chunked, framing.length) {
         (true, Some(_)) => Err(HeadError::bad("http1.content_length_and_chunked_not_allowed")),
         (true, None) if version == Version::Http10 => Err(HeadError::bad("http1.transfer_encoding_not_allowed")),

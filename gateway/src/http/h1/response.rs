@@ -82,7 +82,7 @@ fn parse_into<'b>(
                 framing.content_length(field.value)?;
                 headers.append(field.name, field.value);
             }
-            17 if is("transfer-encoding") => framing.transfer_encoding(field.value)?,
+            17 if is("transfer-encoding") => framing.transfer_encoding(field.value),
             10 if is("connection") => framing.connection(field.value)?,
             10 if is("keep-alive") => {}
             7 if is("upgrade") => {}
@@ -98,6 +98,7 @@ fn parse_into<'b>(
         headers.set_original_names(Some(original_names(response.headers, reason(buf), preserve)));
     }
 
+    framing.check_coding()?;
     if status == 204 || status < 200 {
         if framing.chunked {
             return Err(HeadError::bad("http1.transfer_encoding_not_allowed"));
