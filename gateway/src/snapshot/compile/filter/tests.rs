@@ -331,6 +331,8 @@ fn a_plugin_that_cannot_be_used_is_blamed_where_it_stands() {
     for (variables, name) in [
         ("WEIR_ISOLATION: request", "WEIR_ISOLATION"),
         ("WEIR_MEMORY_LIMIT: much", "WEIR_MEMORY_LIMIT"),
+        ("WEIR_MEMORY_LIMIT: 2GiB", "WEIR_MEMORY_LIMIT"),
+        ("WEIR_TABLE_LIMIT: '20001'", "WEIR_TABLE_LIMIT"),
         ("WEIR_CALLBACK_TIMEOUT: '5'", "WEIR_CALLBACK_TIMEOUT"),
         ("WEIR_OTHER: x", "WEIR_OTHER"),
     ] {
