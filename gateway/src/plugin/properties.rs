@@ -131,8 +131,8 @@ fn request(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> Fo
         (b"time", _) => time(info.start_wall, out),
         (b"duration", _) => duration(info.end?.saturating_duration_since(info.start), out),
         (b"size", _) => uint(announced(&head.headers).unwrap_or(info.bytes_received), out),
-        (b"total_size", _) => uint(info.bytes_received + info.request_header_bytes, out),
-        (b"headers_bytes", _) => uint(info.request_header_bytes, out),
+        (b"total_size", _) => uint(info.bytes_received + head.byte_size() as u64, out),
+        (b"headers_bytes", _) => uint(head.byte_size() as u64, out),
         _ => None,
     }
 }
@@ -141,6 +141,7 @@ fn response(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> F
     let info = &state.info;
     let headers = state.response.as_ref().map(|head| &head.headers);
     let trailers = state.response_trailers.as_ref();
+    let head_bytes = || state.response.as_ref().map_or(0, |head| head.byte_size() as u64);
     match path.split_first() {
         (b"code", _) => match state.response.as_ref().map_or(info.status, |head| head.status) {
             0 => None,
@@ -156,9 +157,9 @@ fn response(state: &StreamState, path: PropertyPath<'_>, out: &mut Vec<u8>) -> F
         (b"headers", name) => field(headers?, name.raw(), out),
         (b"trailers", name) if name.is_empty() => map(trailers?.iter(), out),
         (b"trailers", name) => field(trailers?, name.raw(), out),
-        (b"headers_bytes", _) => uint(info.response_header_bytes, out),
+        (b"headers_bytes", _) => uint(head_bytes(), out),
         (b"size", _) => uint(info.bytes_sent, out),
-        (b"total_size", _) => uint(info.bytes_sent + info.response_header_bytes, out),
+        (b"total_size", _) => uint(info.bytes_sent + head_bytes(), out),
         (b"backend_latency", _) => {
             duration(info.upstream_rx_first?.saturating_duration_since(info.upstream_tx_first?), out)
         }

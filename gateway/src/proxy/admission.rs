@@ -2,6 +2,7 @@
 //! network filters, and the TLS handshake.
 
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::counted::{End, OfManager};
 use super::worker::Worker;
 use crate::filter::network::{Arrival, NetworkAction, NetworkChain, join};
 use crate::snapshot::compile::network_filter::{self, NetworkFilterInstance};
@@ -26,6 +28,7 @@ const HELLO_READ: usize = 2048;
 /// A connection that is served.
 pub(super) struct Admitted {
     pub(super) chain: Arc<FilterChain>,
+    pub(super) counted: OfManager,
     /// What it has passed, unless it is a part of `io` ([`join`]); they count it until they are dropped.
     pub(super) network: Option<NetworkChain<NetworkFilterInstance>>,
     pub(super) io: Io,
@@ -45,7 +48,7 @@ pub(super) enum NotAdmitted {
 
 /// Finds the chain of a connection and shakes hands; what becomes known on the way stands in `info`, however it ends.
 pub(super) async fn admit(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     listener: &Listener,
     mut tcp: TcpStream,
     info: &mut ConnectionInfo,
@@ -66,6 +69,7 @@ pub(super) async fn admit(
         return Err(NotAdmitted::NoChain);
     };
     info.filter_chain = Arc::clone(&chain.name);
+    let mut counted = OfManager::new(worker, &chain, info.accepted);
     let mut network = network_filter::instantiate(&chain.network, &worker.filters);
     let server_name = info.requested_server_name.as_deref();
     let arrival = Arrival { remote: info.remote, local: info.local, server_name };
@@ -76,10 +80,15 @@ pub(super) async fn admit(
     }
     let io = match chain.tls.as_ref().map(Arc::clone) {
         None => Io::replaying(peeked.freeze(), tcp),
-        Some(tls) => shake_hands(worker, listener, &chain, tls.accept(tcp, peeked), info).await?,
+        Some(tls) => {
+            let shaken = shake_hands(worker, listener, &chain, tls.accept(tcp, peeked), info).await;
+            // As Envoy counts, a handshake that fails is ended by the client, whoever refuses it.
+            let by_client = info.failure != Some(HandshakeFailure::TimedOut);
+            shaken.inspect_err(|_| counted.ended(End { by_client, in_request: false }))?
+        }
     };
     let (io, network) = join(network, io, chain.manager.buffer_limit);
-    Ok(Admitted { chain, network, io })
+    Ok(Admitted { chain, counted, network, io })
 }
 
 /// Takes what has come unread, as far as it is no burden: to close before it would reset the connection, as if something was

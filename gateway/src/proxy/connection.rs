@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::admission::{Admitted, admit};
+use super::counted::{End, OfListener, OfManager};
 use super::limits::Room;
 use super::log::ConnectionLog;
 use super::worker::{HeldSnapshot, Worker};
@@ -18,7 +19,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::compile::filter::PerRoute;
 use crate::snapshot::connection_manager::{Codec, ConnectionManager, RouteSource};
 use crate::snapshot::listener::{FilterChain, Listener};
-use crate::telemetry::metrics::names::{self as metric_names, Http, http, listener as metric};
+use crate::telemetry::metrics::names::{self as metric_names, Http, http};
 use crate::telemetry::metrics::{Counter, Scope};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
 use crate::upstream::Wire;
@@ -35,15 +36,6 @@ pub(crate) struct ConnectionContext {
     end: Cell<End>,
 }
 
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, Default)]
-struct End {
-    /// The client ended it.
-    by_client: bool,
-    /// While a request was served.
-    in_request: bool,
-}
-
 /// The configuration that one request sees from its first byte to its log line.
 pub(crate) struct Serving {
     snapshot: HeldSnapshot,
@@ -52,6 +44,26 @@ pub(crate) struct Serving {
 }
 
 impl ConnectionContext {
+    /// So many bytes more have come and gone, above TLS.
+    pub(super) fn moved(&self, received: u64, sent: u64) {
+        if received + sent == 0 {
+            return;
+        }
+        let serving = self.serving.borrow();
+        let metrics = serving.manager().scope.chunk(self.worker.index);
+        metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, received);
+        metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, sent);
+        if let Some(log) = &self.log {
+            log.moved(received, sent);
+        }
+    }
+
+    /// Counts what has come and gone over its wire since this was asked last.
+    pub(super) fn count_bytes(&self, wire: &mut Wire) {
+        let (received, sent) = wire.take_counts();
+        self.moved(received, sent);
+    }
+
     /// Counts why the connection ends.
     pub(super) fn count(&self, id: Counter<Http>) {
         self.serving.borrow().manager().scope.chunk(self.worker.index).inc(id);
@@ -120,7 +132,7 @@ pub(super) async fn serve(
     room: Room,
 ) {
     let accepted = Instant::now();
-    let _counted = Counted::new(&worker, &listener, accepted, room);
+    let _counted = OfListener::new(&worker, &listener, accepted, room);
     let log = ConnectionLog::of(&worker, &listener);
     let mut info = ConnectionInfo {
         id: worker.next_connection_id(),
@@ -133,15 +145,16 @@ pub(super) async fn serve(
         accepted,
         failure: None,
     };
-    let Admitted { chain, network: _network, io } = match Box::pin(admit(&worker, &listener, tcp, &mut info)).await {
-        Ok(admitted) => admitted,
-        Err(end) => {
-            if let Some(log) = log {
-                log.not_admitted(info, &end);
+    let Admitted { chain, counted: mut active, network: _network, io } =
+        match Box::pin(admit(&worker, &listener, tcp, &mut info)).await {
+            Ok(admitted) => admitted,
+            Err(end) => {
+                if let Some(log) = log {
+                    log.not_admitted(info, &end);
+                }
+                return;
             }
-            return;
-        }
-    };
+        };
     let info = Rc::new(info);
     if let Some(log) = &log {
         log.serves(&info);
@@ -149,116 +162,27 @@ pub(super) async fn serve(
     let serving = RefCell::new(Rc::new(Serving { snapshot: worker.snapshot(), chain, listener }));
     let cx = Rc::new(ConnectionContext { worker, info, serving, end: Cell::default(), log });
     let buffer_limit = cx.serving().manager().buffer_limit;
-    speak(cx, Wire::new(io, buffer_limit)).await;
+    speak(&cx, &mut active, Wire::new(io, buffer_limit)).await;
+    active.ended(cx.end.get());
 }
 
 /// Settles the protocol: by ALPN, by the configuration, else by the first bytes.
-async fn speak(cx: Rc<ConnectionContext>, mut wire: Wire) {
+async fn speak(cx: &Rc<ConnectionContext>, active: &mut OfManager, mut wire: Wire) {
     let serving = cx.serving();
-    let mut active = Active::new(&cx, serving.manager().scope.clone());
     let alpn = cx.info.tls.as_ref().map(|tls: &TlsInfo| &*tls.alpn).unwrap_or_default();
     let http2 = match (serving.manager().codec, alpn) {
         (Codec::Http2, _) | (Codec::Auto, "h2") => true,
         (Codec::Http1, _) | (Codec::Auto, "http/1.1" | "http/1.0") => false,
-        (Codec::Auto, _) => match Box::pin(h2::begins_with_preface(&cx, &mut wire)).await {
+        (Codec::Auto, _) => match Box::pin(h2::begins_with_preface(cx, &mut wire)).await {
             Some(preface) => preface,
-            None => return,
+            None => return cx.count_bytes(&mut wire),
         },
     };
     active.speaks(http2);
     drop(serving);
     if http2 {
-        Box::pin(h2::serve(cx, wire)).await;
+        Box::pin(h2::serve(Rc::clone(cx), wire)).await;
     } else {
-        h1::serve(cx, wire).await;
-    }
-}
-
-/// A connection in the listener's counts.
-struct Counted {
-    worker: Rc<Worker>,
-    /// The scope outlives the configuration that named it: holding that would keep it for as long as the connection.
-    scope: Scope<metric_names::Listener>,
-    accepted: Instant,
-    _room: Room,
-}
-
-impl Counted {
-    fn new(worker: &Rc<Worker>, listener: &Listener, accepted: Instant, room: Room) -> Self {
-        let metrics = listener.scope.chunk(worker.index);
-        metrics.inc(metric::DOWNSTREAM_CX_TOTAL);
-        metrics.up(metric::DOWNSTREAM_CX_ACTIVE);
-        worker.connection_opened();
-        Self { worker: Rc::clone(worker), scope: listener.scope.clone(), accepted, _room: room }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let metrics = self.scope.chunk(self.worker.index);
-        metrics.inc(metric::DOWNSTREAM_CX_DESTROY);
-        metrics.down(metric::DOWNSTREAM_CX_ACTIVE);
-        metrics.record(metric::DOWNSTREAM_CX_LENGTH_MS, self.accepted.elapsed().as_millis() as u64);
-        self.worker.connection_closed();
-    }
-}
-
-/// A connection in its connection manager's counts.
-struct Active {
-    cx: Rc<ConnectionContext>,
-    /// As above.
-    scope: Scope<Http>,
-    /// None while it is not known.
-    http2: Option<bool>,
-}
-
-impl Active {
-    fn new(cx: &Rc<ConnectionContext>, scope: Scope<Http>) -> Self {
-        let metrics = scope.chunk(cx.worker.index);
-        metrics.inc(http::DOWNSTREAM_CX_TOTAL);
-        metrics.up(http::DOWNSTREAM_CX_ACTIVE);
-        if cx.info.tls.is_some() {
-            metrics.inc(http::DOWNSTREAM_CX_SSL_TOTAL);
-            metrics.up(http::DOWNSTREAM_CX_SSL_ACTIVE);
-        }
-        Self { cx: Rc::clone(cx), scope, http2: None }
-    }
-
-    fn speaks(&mut self, http2: bool) {
-        self.http2 = Some(http2);
-        let metrics = self.scope.chunk(self.cx.worker.index);
-        let (total, active) = if http2 {
-            (http::DOWNSTREAM_CX_HTTP2_TOTAL, http::DOWNSTREAM_CX_HTTP2_ACTIVE)
-        } else {
-            (http::DOWNSTREAM_CX_HTTP1_TOTAL, http::DOWNSTREAM_CX_HTTP1_ACTIVE)
-        };
-        metrics.inc(total);
-        metrics.up(active);
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        let metrics = self.scope.chunk(self.cx.worker.index);
-        let End { by_client, in_request } = self.cx.end.get();
-        metrics.inc(http::DOWNSTREAM_CX_DESTROY);
-        let (ended, cut) = if by_client {
-            (http::DOWNSTREAM_CX_DESTROY_REMOTE, http::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ)
-        } else {
-            (http::DOWNSTREAM_CX_DESTROY_LOCAL, http::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ)
-        };
-        metrics.inc(ended);
-        if in_request {
-            metrics.inc(http::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
-            metrics.inc(cut);
-        }
-        metrics.down(http::DOWNSTREAM_CX_ACTIVE);
-        if let Some(http2) = self.http2 {
-            metrics.down(if http2 { http::DOWNSTREAM_CX_HTTP2_ACTIVE } else { http::DOWNSTREAM_CX_HTTP1_ACTIVE });
-        }
-        if self.cx.info.tls.is_some() {
-            metrics.down(http::DOWNSTREAM_CX_SSL_ACTIVE);
-        }
-        metrics.record(http::DOWNSTREAM_CX_LENGTH_MS, self.cx.info.accepted.elapsed().as_millis() as u64);
+        h1::serve(Rc::clone(cx), wire).await;
     }
 }

@@ -9,6 +9,7 @@ use super::h1::Http1Stream;
 use super::h2::Http2Stream;
 use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{HeaderMap, ResponseHead};
+use crate::telemetry::WireBytes;
 
 /// Where a request comes from and its response goes to.
 #[allow(clippy::large_enum_variant, reason = "one for each request that is under way, inside its task")]
@@ -71,7 +72,7 @@ impl Downstream<'_> {
     }
 
     /// Queues the response's head. `end` says that nothing follows.
-    pub(crate) fn head(&mut self, head: &ResponseHead, end: bool) -> Result<(), DownstreamError> {
+    pub(crate) fn head(&mut self, head: &mut ResponseHead, end: bool) -> Result<(), DownstreamError> {
         match self {
             Self::Http1(stream) => {
                 stream.head(head, end);
@@ -100,6 +101,14 @@ impl Downstream<'_> {
                 Ok(())
             }
             Self::Http2(stream) => stream.trailers(trailers),
+        }
+    }
+
+    /// What it has taken of the connection.
+    pub(crate) fn bytes(&self) -> WireBytes {
+        match self {
+            Self::Http1(stream) => stream.bytes(),
+            Self::Http2(stream) => stream.bytes(),
         }
     }
 

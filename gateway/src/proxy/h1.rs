@@ -13,11 +13,12 @@ use super::connection::{ConnectionContext, Serving};
 use super::downstream::Downstream;
 use super::error::Cause;
 use super::prepare::valid_authority;
-use super::request::{self, Incoming};
+use super::request::{self, Incoming, Malformed};
 use super::wait::{LAST_WRITE, Waited, count_end, finish, head_due, is_over, linger, wait_for_bytes};
 use crate::http::h1::{Arrival, Framing, RequestOptions, RequestStart, parse_request, response_head};
 use crate::http::{ResponseHead, Version};
 use crate::snapshot::connection_manager::ConnectionManager;
+use crate::telemetry::WireBytes;
 use crate::telemetry::metrics::names::http;
 use crate::upstream::Wire;
 pub(crate) use stream::Http1Stream;
@@ -51,7 +52,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
         }
         let serving = cx.serving();
         let manager = serving.manager();
-        let start = match read_head(&mut wire, manager, cx.info.tls.is_some(), &mut alarm).await {
+        let read = read_head(&mut wire, manager, cx.info.tls.is_some(), &mut alarm).await;
+        cx.count_bytes(&mut wire);
+        let start = match read {
             Ok(Some(start)) => *start,
             Ok(None) => {
                 cx.client_left(!wire.input.is_empty());
@@ -59,9 +62,17 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
             }
             Err(cause) => {
                 let names = manager.http1.key_format.written();
-                let (head, body) = request::answer_malformed(&cx, &serving, Version::Http11, cause);
-                response_head(&head, Version::Http11, Framing::AsHead, true, names, wire.tail());
-                wire.push(body);
+                let mut answer = Malformed::new(&cx, &serving, Version::Http11, cause);
+                answer.head.headers.append("connection", "close");
+                let fields = response_head(&answer.head, Version::Http11, Framing::AsHead, names, wire.tail());
+                wire.push(answer.body.clone());
+                answer.info.downstream_bytes = WireBytes {
+                    received: wire.input.len() as u64,
+                    sent: wire.queued() as u64,
+                    fields_sent: fields as u64,
+                    ..WireBytes::default()
+                };
+                answer.log(&cx, &serving);
                 linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
             }
@@ -85,10 +96,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
     }
     let limit = cx.serving().manager().timeouts.delayed_close;
     finish(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
-    if let Some(log) = &cx.log {
-        let (received, sent) = wire.take_counts();
-        log.moved(received, sent);
-    }
+    cx.count_bytes(&mut wire);
 }
 
 /// Serves one request; whether the connection may carry another.
@@ -113,6 +121,11 @@ async fn serve_one(
         close: last,
         ended: false,
         cut: false,
+        bytes: WireBytes {
+            received: start.consumed as u64,
+            fields_received: start.field_bytes as u64,
+            ..WireBytes::default()
+        },
         wire,
         cx: Rc::clone(cx),
     };
@@ -126,8 +139,7 @@ async fn serve_one(
             stream.informational(&ResponseHead::new(100));
         }
     }
-    let incoming =
-        Incoming { head, end, header_bytes: start.consumed as u64, has_host: start.has_host, upgrade: start.upgrade };
+    let incoming = Incoming { head, end, has_host: start.has_host, upgrade: start.upgrade };
     let mut down = Downstream::Http1(stream);
     request::serve(cx, serving, &mut down, alarm, incoming).await;
     let Downstream::Http1(stream) = down else { return false };

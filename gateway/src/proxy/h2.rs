@@ -19,7 +19,7 @@ use http::Request;
 use super::alarm::{Alarm, due, earlier};
 use super::connection::ConnectionContext;
 use super::error::Cause;
-use super::request::answer_malformed;
+use super::request::Malformed;
 use super::wait::{LAST_CALL, Waited, count_end, head_due, is_over, wait_for_bytes};
 use crate::http::Version;
 use crate::snapshot::connection_manager::ConnectionManager;
@@ -87,7 +87,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
     let (head_since, is_flooded) = (heads.open_since(), heads.is_flooded());
     let opened = {
         let idle = earlier(due(Instant::now(), timeouts.idle), life);
-        let stream = Prefixed::new(read, io, heads, cx.log.clone());
+        let stream = Prefixed::new(read, io, heads, Rc::clone(&cx));
         let handshake = settings(cx.serving().manager()).handshake::<_, Charged>(stream);
         tokio::pin!(handshake);
         let until = if cx.worker.draining() { earlier(idle, due(Instant::now(), Some(LAST_CALL))) } else { idle };
@@ -148,7 +148,8 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
             }
             // Nothing else can come until the head is whole, and the stream that it begins cannot be answered before.
             Next::Overdue(cause) => {
-                answer_malformed(&cx, &cx.serving(), Version::Http2, cause);
+                let serving = cx.serving();
+                Malformed::new(&cx, &serving, Version::Http2, cause).log(&cx, &serving);
                 connection.graceful_shutdown();
                 closing = due(Instant::now(), Some(LAST_CALL));
             }

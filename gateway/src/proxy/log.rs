@@ -10,7 +10,7 @@ use super::connection::{ConnectionContext, Serving};
 use super::error::NO_FILTER_CHAIN;
 use super::worker::Worker;
 use crate::filter::Stream;
-use crate::http::Version;
+use crate::http::{ResponseHead, Version};
 use crate::snapshot::listener::Listener;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::format::{AccessLogType, FormatCx};
@@ -40,15 +40,20 @@ pub(super) fn request(cx: &ConnectionContext, serving: &Serving, stream: &Stream
     write(&cx.worker, logs, &format);
 }
 
-/// Bytes that were no request.
-pub(super) fn malformed(cx: &ConnectionContext, serving: &Serving, mut info: StreamInfo) {
+/// Bytes that were no request, and what they were answered, if they were.
+pub(super) fn malformed(
+    cx: &ConnectionContext,
+    serving: &Serving,
+    mut info: StreamInfo,
+    response: Option<&ResponseHead>,
+) {
     if let Some(log) = &cx.log
         && info.flags.contains(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR)
     {
         log.breaks_protocol();
     }
     info.end = Some(Instant::now());
-    let format = FormatCx { access_log_type: AccessLogType::DownstreamEnd, ..FormatCx::new(&info) };
+    let format = FormatCx { response, access_log_type: AccessLogType::DownstreamEnd, ..FormatCx::new(&info) };
     write(&cx.worker, &serving.manager().access_logs, &format);
 }
 

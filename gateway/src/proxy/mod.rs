@@ -3,6 +3,7 @@
 mod admission;
 mod alarm;
 mod connection;
+mod counted;
 mod downstream;
 mod error;
 mod forwarded;

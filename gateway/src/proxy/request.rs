@@ -28,7 +28,7 @@ use crate::filter::chain::{Chain, Direction, Out};
 use crate::http::RequestHead;
 use crate::snapshot::compile::filter::FilterInstance;
 use crate::telemetry::StreamInfo;
-pub(super) use account::{answer_malformed, refuse_head};
+pub(super) use account::{Malformed, refuse_head};
 use calls::Calls;
 use clock::Clock;
 pub(super) use flow::MOST_WAITING;
@@ -47,8 +47,6 @@ pub(crate) struct Incoming {
     pub(crate) head: RequestHead,
     /// Nothing follows the head.
     pub(crate) end: bool,
-    /// Bytes of the head as it came.
-    pub(crate) header_bytes: u64,
     /// It names a host.
     pub(crate) has_host: bool,
     /// It asks for another protocol.
@@ -64,7 +62,7 @@ pub(crate) async fn serve(
     incoming: Incoming,
 ) {
     let mut info = StreamInfo::new(Rc::clone(&cx.info), incoming.head.version);
-    info.request_header_bytes = incoming.header_bytes;
+    info.downstream_bytes = down.bytes();
     let (end, upgrade) = (incoming.end, incoming.upgrade);
 
     // Checked and made canonical.
@@ -90,6 +88,7 @@ pub(crate) async fn serve(
     std::future::poll_fn(|task| request.poll(task, down, alarm)).await;
 
     // Logged, as soon as it is dropped: also if its connection is cut in the middle of it.
+    request.stream.edit().info.downstream_bytes = down.bytes();
 }
 
 /// A request under way.

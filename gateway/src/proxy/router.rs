@@ -21,7 +21,7 @@ use super::error::{Cause, Failed};
 use super::worker::Worker;
 use crate::cluster::{Cluster, Endpoint, NoEndpoint, Permit, Pick, RoutingPriority};
 use crate::filter::Stream;
-use crate::http::h1::{BodyEvent, ResponseOptions};
+use crate::http::h1::{BodyEvent, ResponseOptions, trailer_bytes};
 use crate::http::{BodyBuf, HeaderMap, NameCase, ResponseHead};
 use crate::route::rewrite::rewrite_authority;
 use crate::route::{Action, HostRewrite, Matched, Priority, RetryPolicy};
@@ -134,6 +134,8 @@ impl Router {
         }
         let config = &cluster.config;
         let envoy_headers = !manager.suppress_envoy_headers;
+        // As in Envoy the first attempt has begun when the head is made, and choosing counts even if there is nothing to choose.
+        stream.edit().info.attempts += 1;
         let plan = finish_head(stream, matched, forward, config.http.max_stream_duration, envoy_headers);
         let limit = matched.route.retry_buffer_limit.map_or(manager.buffer_limit, |limit| limit as usize);
         let mut router = Self {
@@ -232,13 +234,10 @@ impl Router {
         let endpoint = picked.map_err(|_: NoEndpoint| {
             self.metrics(worker).inc(metric::UPSTREAM_CX_NONE_HEALTHY);
             account::refused(&self.cluster, worker, stream);
-            // As in Envoy, choosing counts as an attempt even if there is nothing to choose.
-            stream.edit().info.attempts += 1;
             Cause::NoEndpoint
         })?;
         {
             let mut state = stream.edit();
-            state.info.attempts += 1;
             state.info.upstream_remote = Some(endpoint.address);
             if self.count_attempts {
                 let attempts = state.info.attempts;
@@ -327,13 +326,17 @@ impl Router {
             }
         }
         if self.responding {
-            return match exchange.poll_body(&mut lease.wire, task) {
+            let polled = exchange.poll_body(&mut lease.wire, task);
+            account::count_bytes(lease, exchange, stream);
+            return match polled {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Ok(event)) => Poll::Ready(self.body(event, worker, stream)),
                 Poll::Ready(Err(error)) => Poll::Ready(self.broken(&error, worker, stream)),
             };
         }
-        match exchange.poll_head(&mut lease.wire, task) {
+        let polled = exchange.poll_head(&mut lease.wire, task);
+        account::count_bytes(lease, exchange, stream);
+        match polled {
             Poll::Pending => match write_failed {
                 None => Poll::Pending,
                 Some(source) => Poll::Ready(self.broken(&ExchangeError::Io { begun: false, source }, worker, stream)),
@@ -395,22 +398,20 @@ impl Router {
     }
 
     fn body(&mut self, event: BodyEvent, worker: &Worker, stream: &Stream) -> Event {
-        let done = match &mut self.attempt {
-            Attempt::Active(active) if !active.exchange.response_done() => {
-                active.lease.count_bytes();
-                false
-            }
-            _ => true,
-        };
+        let done = !matches!(&self.attempt, Attempt::Active(active) if !active.exchange.response_done());
+        let pass_trailers = self.cluster.config.http.http1.trailers;
         if done {
             let trailers = if let BodyEvent::Trailers(trailers) = &event { Some(trailers) } else { None };
+            if let Some(trailers) = trailers.filter(|_| pass_trailers) {
+                stream.edit().info.upstream_bytes.fields_received += trailer_bytes(trailers) as u64;
+            }
             self.complete(trailers, worker, stream);
         } else {
             self.limit_try(|limits| limits.moved(Instant::now()));
         }
         match event {
             BodyEvent::Data(piece) => Event::Data(piece, done),
-            BodyEvent::Trailers(trailers) if self.cluster.config.http.http1.trailers => Event::Trailers(trailers),
+            BodyEvent::Trailers(trailers) if pass_trailers => Event::Trailers(trailers),
             BodyEvent::Trailers(_) | BodyEvent::End => Event::Data(Bytes::new(), true),
         }
     }

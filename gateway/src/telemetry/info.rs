@@ -33,6 +33,29 @@ pub struct ConnectionInfo {
     pub failure: Option<HandshakeFailure>,
 }
 
+/// The bytes of one stream on a connection, above TLS. Over HTTP/2 these are its heads before they are compressed and its
+/// bodies without the heads of frames: what frames become of them is known to the codec alone, and later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireBytes {
+    /// All that was received.
+    pub received: u64,
+    /// All that was sent.
+    pub sent: u64,
+    /// Of that the fields of heads and trailers.
+    pub fields_received: u64,
+    /// Of that the fields of heads and trailers.
+    pub fields_sent: u64,
+}
+
+impl std::ops::AddAssign for WireBytes {
+    fn add_assign(&mut self, more: Self) {
+        self.received += more.received;
+        self.sent += more.sent;
+        self.fields_received += more.fields_received;
+        self.fields_sent += more.fields_sent;
+    }
+}
+
 /// Why a client's TLS handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandshakeFailure {
@@ -130,10 +153,10 @@ pub struct StreamInfo {
     pub bytes_received: u64,
     /// Body bytes sent to the client.
     pub bytes_sent: u64,
-    /// Bytes of the request head as it came.
-    pub request_header_bytes: u64,
-    /// Bytes of the response head as it was sent.
-    pub response_header_bytes: u64,
+    /// What it took of the client's connection.
+    pub downstream_bytes: WireBytes,
+    /// What its tries took of connections to endpoints, all together.
+    pub upstream_bytes: WireBytes,
     /// Last byte of the request was read.
     pub request_complete: Option<Instant>,
     /// First byte of the request was sent to the endpoint.
@@ -177,8 +200,8 @@ impl StreamInfo {
             attempts: 0,
             bytes_received: 0,
             bytes_sent: 0,
-            request_header_bytes: 0,
-            response_header_bytes: 0,
+            downstream_bytes: WireBytes::default(),
+            upstream_bytes: WireBytes::default(),
             request_complete: None,
             upstream_tx_first: None,
             upstream_tx_last: None,

@@ -9,5 +9,5 @@ pub mod metrics;
 pub mod unique_id;
 
 pub use flags::ResponseFlags;
-pub use info::{CertificateInfo, ConnectionInfo, Details, HandshakeFailure, StreamInfo, TlsInfo};
+pub use info::{CertificateInfo, ConnectionInfo, Details, HandshakeFailure, StreamInfo, TlsInfo, WireBytes};
 pub use unique_id::unique_id;

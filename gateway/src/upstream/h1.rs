@@ -13,6 +13,7 @@ use crate::http::h1::{
 };
 use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, NameCase, RequestHead, ResponseHead};
+use crate::telemetry::WireBytes;
 
 /// Where one exchange stands. The connection is handed in with each call, so that it can go back to its pool.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Exchange {
     /// The endpoint ended the body by closing the connection.
     closed: bool,
     read: ResponseOptions,
+    /// Bytes of fields that were queued and read since they were asked for.
+    fields: WireBytes,
 }
 
 /// What came first of a response.
@@ -83,7 +86,7 @@ impl Exchange {
             (false, true) => Framing::Zero,
             (false, false) => Framing::Chunked,
         };
-        request_head(head, framing, names, wire.tail());
+        let fields_sent = request_head(head, framing, names, wire.tail()) as u64;
         Self {
             head_request: head.is_head(),
             chunked: framing == Framing::Chunked,
@@ -95,6 +98,7 @@ impl Exchange {
             arrival: Arrival::default(),
             closed: false,
             read,
+            fields: WireBytes { fields_sent, ..WireBytes::default() },
         }
     }
 
@@ -118,7 +122,7 @@ impl Exchange {
             return;
         }
         match fields {
-            Some(fields) => trailers(fields, wire.tail()),
+            Some(fields) => self.fields.fields_sent += trailers(fields, wire.tail()) as u64,
             None => wire.push_static(LAST_CHUNK),
         }
     }
@@ -135,6 +139,7 @@ impl Exchange {
                     && let Some(start) = parse_response(&wire.input, self.head_request, &self.read)?
                 {
                     bytes::Buf::advance(&mut wire.input, start.consumed);
+                    self.fields.fields_received += start.field_bytes as u64;
                     if start.head.status == 101 {
                         // Nobody asks for another protocol, so whatever follows is in none that could be understood.
                         return Poll::Ready(Err(ExchangeError::Switched));
@@ -182,6 +187,12 @@ impl Exchange {
                 Err(source) => return Poll::Ready(Err(ExchangeError::Io { begun: true, source })),
             }
         }
+    }
+
+    /// Bytes of fields that were queued and read since this was asked last; of trailers that were read only the router knows
+    /// whether anybody takes them.
+    pub fn take_fields(&mut self) -> WireBytes {
+        std::mem::take(&mut self.fields)
     }
 
     /// Whether all of the response was read.

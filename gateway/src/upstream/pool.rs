@@ -409,12 +409,16 @@ impl Lease {
         }
     }
 
-    /// Counts what came and went over it so far.
-    pub fn count_bytes(&mut self) {
+    /// Counts what has come and gone over it, and tells what was not counted before.
+    pub fn count_bytes(&mut self) -> (u64, u64) {
         let (received, sent) = self.wire.take_counts();
+        if received + sent == 0 {
+            return (0, 0);
+        }
         let metrics = self.pool.metrics();
         metrics.add(metric::UPSTREAM_CX_RX_BYTES_TOTAL, received);
         metrics.add(metric::UPSTREAM_CX_TX_BYTES_TOTAL, sent);
+        (received, sent)
     }
 
     /// Remembers, for the metrics, that the endpoint closed or broke the connection.

@@ -29,3 +29,4 @@ mod stats;
 mod timeouts;
 mod too_large;
 mod wasm;
+mod wire;

@@ -9,7 +9,8 @@ use weir_tests::{
 };
 
 /// Parts of names, and why Weir has none that hold them.
-const ABSENT: [(&[&str], &str); 21] = [
+const ABSENT: [(&[&str], &str); 22] = [
+    (&[".rq_redirect"], "nothing of Envoy counts it: a redirect is a direct response"),
     (&["http.admin.", "listener.admin."], "the admin is not a listener as others; its limits are under weir.admin_*"),
     (&["http.async-client."], "the gateway asks nothing of clusters by itself but for plugins, under cluster.*"),
     (&["http3", "_0_rtt", "_0rtt", "workers_pinned"], "there is no QUIC"),

@@ -22,8 +22,8 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Writes a request's head. `host` comes first, as Envoy writes it. `names` is how the connection spells names that the
-/// request does not remember.
-pub fn request_head(head: &RequestHead, framing: Framing, names: NameCase, out: &mut Vec<u8>) {
+/// request does not remember. Returns how many bytes its fields took.
+pub fn request_head(head: &RequestHead, framing: Framing, names: NameCase, out: &mut Vec<u8>) -> usize {
     let path: &[u8] = if head.method == "CONNECT" { &head.authority } else { &head.path };
     out.reserve(head.headers.byte_size() + head.headers.len() * 4 + path.len() + head.authority.len() + 64);
     out.extend_from_slice(&head.method);
@@ -36,19 +36,20 @@ pub fn request_head(head: &RequestHead, framing: Framing, names: NameCase, out: 
     fields(&head.headers, out);
     framing_field(framing, out);
     spell(&head.headers, names, out, start);
+    let fields = out.len() - start;
     out.extend_from_slice(b"\r\n");
+    fields
 }
 
-/// Writes a response's head. `close` adds `connection: close`; an HTTP/1.0 client that asked to go on is told so. `names` is
-/// how the connection spells names that the response does not remember.
+/// Writes a response's head. `names` is
+/// how the connection spells names that the response does not remember. Returns how many bytes its fields took.
 pub fn response_head(
     head: &ResponseHead,
     version: Version,
     framing: Framing,
-    close: bool,
     names: NameCase,
     out: &mut Vec<u8>,
-) {
+) -> usize {
     out.reserve(head.headers.byte_size() + head.headers.len() * 4 + 96);
     out.extend_from_slice(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
@@ -61,13 +62,10 @@ pub fn response_head(
     let start = out.len();
     fields(&head.headers, out);
     framing_field(framing, out);
-    if close {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if version == Version::Http10 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
-    }
     spell(&head.headers, names, out, start);
+    let fields = out.len() - start;
     out.extend_from_slice(b"\r\n");
+    fields
 }
 
 /// Writes the line before a chunk of `len` bytes (which must not be 0: that would end the body).
@@ -80,11 +78,15 @@ pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the last chunk with trailers. Their names are in lower case whatever is configured, as Envoy's are.
-pub fn trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
+/// Writes the last chunk with trailers. Their names are in lower case whatever is configured, as Envoy's are. Returns how many
+/// bytes they took.
+pub fn trailers(trailers: &HeaderMap, out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(b"0\r\n");
+    let start = out.len();
     fields(trailers, out);
+    let fields = out.len() - start;
     out.extend_from_slice(b"\r\n");
+    fields
 }
 
 fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
@@ -155,12 +157,12 @@ mod tests {
         let mut head = ResponseHead::new(404);
         head.headers.append("X-A", "1");
         let mut out = Vec::new();
-        response_head(&head, Version::Http11, Framing::Zero, true, NameCase::Lower, &mut out);
-        let expected = "HTTP/1.1 404 Not Found\r\nx-a: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        response_head(&head, Version::Http11, Framing::Zero, NameCase::Lower, &mut out);
+        let expected = "HTTP/1.1 404 Not Found\r\nx-a: 1\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
         out.clear();
-        response_head(&ResponseHead::new(200), Version::Http10, Framing::Zero, false, NameCase::Lower, &mut out);
-        let expected = "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n";
+        response_head(&ResponseHead::new(200), Version::Http10, Framing::AsHead, NameCase::Lower, &mut out);
+        let expected = "HTTP/1.0 200 OK\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 
@@ -187,17 +189,16 @@ mod tests {
     fn names_of_a_response_as_configured() {
         let written = |head: &ResponseHead, names| {
             let mut out = Vec::new();
-            response_head(head, Version::Http11, Framing::Zero, true, names, &mut out);
+            response_head(head, Version::Http11, Framing::Zero, names, &mut out);
             String::from_utf8_lossy(&out).into_owned()
         };
         let mut head = ResponseHead::new(200);
         head.headers = [("x-id", "a:b")].into_iter().collect();
-        let expected = "HTTP/1.1 200 OK\r\nX-Id: a:b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let expected = "HTTP/1.1 200 OK\r\nX-Id: a:b\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(written(&head, NameCase::Proper), expected);
         let preserve = PreserveCase { others: NameCase::Proper, reason_phrase: true };
-        head.headers = remembering(&["X-ID", "CONNECTION"], preserve);
-        let expected =
-            "HTTP/1.1 200 So be it\r\nX-ID: a:b\r\nX-New: \r\nContent-Length: 0\r\nCONNECTION: close\r\n\r\n";
+        head.headers = remembering(&["X-ID", "CONTENT-LENGTH"], preserve);
+        let expected = "HTTP/1.1 200 So be it\r\nX-ID: a:b\r\nX-New: \r\nCONTENT-LENGTH: 0\r\n\r\n";
         assert_eq!(written(&head, NameCase::Lower), expected);
     }
 

@@ -11,6 +11,8 @@ mod properties;
 mod request;
 mod response;
 
+use crate::http::HeaderMap;
+
 pub use arrival::Arrival;
 pub use body::{BodyDecoder, BodyError, BodyEvent};
 pub use encode::{CHUNK_END, Framing, LAST_CHUNK, chunk_head, request_head, response_head, trailers};
@@ -72,6 +74,18 @@ impl HeadError {
     pub const TOO_LARGE: Self = Self { fault: HeadFault::TooLarge, details: "http1.headers_too_large" };
     /// The head has more fields than allowed.
     pub const TOO_MANY: Self = Self { fault: HeadFault::TooLarge, details: "http1.too_many_headers" };
+}
+
+/// Bytes of a head's fields as Envoy counts what it reads: names, values without the blanks about them, a colon and a line end;
+/// a head without any has one that is empty.
+fn field_bytes(fields: &[httparse::Header<'_>]) -> usize {
+    const OF_FIELD: usize = b":\r\n".len();
+    fields.iter().map(|field| field.name.len() + field.value.len() + OF_FIELD).sum::<usize>().max(OF_FIELD)
+}
+
+/// The same of a trailer section.
+pub fn trailer_bytes(trailers: &HeaderMap) -> usize {
+    trailers.byte_size() + trailers.len() * b":\r\n".len()
 }
 
 /// Finds the end of a head that httparse has accepted to be complete, and refuses what httparse lets pass: line ends

@@ -189,9 +189,12 @@ proptest! {
         if let Some(length) = length {
             head.headers.append("content-length", length.to_string().as_bytes());
         }
+        if close {
+            head.headers.append("connection", "close");
+        }
         let framing = if length.is_some() { Framing::AsHead } else { Framing::Chunked };
         let mut written = Vec::new();
-        response_head(&head, Version::Http11, framing, close, NameCase::Lower, &mut written);
+        response_head(&head, Version::Http11, framing, NameCase::Lower, &mut written);
         let again = parse_response(&written, false, &ResponseOptions::default()).unwrap().unwrap();
         prop_assert_eq!((again.head.status, again.consumed, again.keep_alive), (status, written.len(), !close));
     }

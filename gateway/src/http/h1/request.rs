@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BodyDecoder, FramingFields, HeadError, HeadFault, HeadLimits, check_line_ends};
+use super::{BodyDecoder, FramingFields, HeadError, HeadFault, HeadLimits, check_line_ends, field_bytes};
 use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, OriginalNames, PreserveCase, RequestHead, Version};
 
@@ -29,6 +29,8 @@ pub struct RequestStart {
     pub body: BodyDecoder,
     /// Bytes of the buffer that the head took.
     pub consumed: usize,
+    /// Bytes of its fields ([`field_bytes`]).
+    pub field_bytes: usize,
     /// The client allows another request on this connection.
     pub keep_alive: bool,
     /// The client waits for a 100 (of HTTP/1.0 it means nothing).
@@ -145,6 +147,7 @@ fn parse_into<'b>(
         },
         body,
         consumed,
+        field_bytes: field_bytes(request.headers),
         keep_alive,
         expect_continue,
         upgrade,

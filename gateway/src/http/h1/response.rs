@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::request::{STACK_FIELDS, original_names};
-use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends};
+use super::{BodyDecoder, FramingFields, HeadError, HeadLimits, check_line_ends, field_bytes};
 use crate::http::one_line::{Of, join_lines};
 use crate::http::{HeaderMap, PreserveCase, ResponseHead};
 
@@ -25,6 +25,8 @@ pub struct ResponseStart {
     pub body: BodyDecoder,
     /// Bytes of the buffer that the head took.
     pub consumed: usize,
+    /// Bytes of its fields ([`field_bytes`]).
+    pub field_bytes: usize,
     /// The connection may carry another request when the body has ended.
     pub keep_alive: bool,
 }
@@ -114,7 +116,8 @@ fn parse_into<'b>(
     }
     let persistent = if response.version == Some(1) { !framing.close } else { framing.keep_alive && !framing.close };
     let keep_alive = persistent && !matches!(body, BodyDecoder::UntilClose);
-    Ok(Some(ResponseStart { head: ResponseHead { status, headers }, body, consumed, keep_alive }))
+    let field_bytes = field_bytes(response.headers);
+    Ok(Some(ResponseStart { head: ResponseHead { status, headers }, body, consumed, field_bytes, keep_alive }))
 }
 
 /// The reason phrase of a status line that was parsed: httparse gives none that is not ASCII.

@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Heads;
-use crate::proxy::log::ConnectionLog;
+use crate::proxy::connection::ConnectionContext;
 use crate::tls::Io;
 
 /// So many bytes are read before the streams have their turn: h2 reads as long as there is something, and keeps each frame
@@ -22,13 +22,13 @@ pub(super) struct Prefixed {
     heads: Heads,
     /// Bytes that were read in this turn.
     burst: usize,
-    /// Counts the bytes, if somebody wants to know.
-    log: Option<Rc<ConnectionLog>>,
+    /// Counts the bytes.
+    counted: Rc<ConnectionContext>,
 }
 
 impl Prefixed {
-    pub(super) fn new(prefix: BytesMut, io: Io, heads: Heads, log: Option<Rc<ConnectionLog>>) -> Self {
-        Self { prefix, io, heads, burst: 0, log }
+    pub(super) fn new(prefix: BytesMut, io: Io, heads: Heads, counted: Rc<ConnectionContext>) -> Self {
+        Self { prefix, io, heads, burst: 0, counted }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
@@ -48,9 +48,7 @@ impl Prefixed {
     fn sent(&mut self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
             self.heads.sent(*bytes);
-            if let Some(log) = &self.log {
-                log.moved(0, *bytes as u64);
-            }
+            self.counted.moved(0, *bytes as u64);
         }
         written
     }
@@ -69,9 +67,7 @@ impl AsyncRead for Prefixed {
         let new = &buf.filled()[before..];
         self.heads.follow(new);
         self.burst = if read.is_ready() { self.burst + new.len() } else { 0 };
-        if let Some(log) = &self.log {
-            log.moved(new.len() as u64, 0);
-        }
+        self.counted.moved(new.len() as u64, 0);
         read
     }
 }

@@ -36,8 +36,9 @@ pub(super) async fn serve(
     let (parts, body) = request.into_parts();
     let end = body.is_end_stream();
     let head_request = parts.method == http::Method::HEAD;
-    let (mut head, header_bytes) = head_of(parts);
-    let mut stream = Http2Stream::new(body, respond, running.held_back(), head_request, limit);
+    let mut head = head_of(parts);
+    let head_bytes = head.byte_size() as u64;
+    let mut stream = Http2Stream::new(body, respond, running.held_back(), head_request, limit, head_bytes);
     if !manager.proxy_100_continue
         && head.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     {
@@ -45,7 +46,7 @@ pub(super) async fn serve(
         stream.informational(&ResponseHead::new(100));
     }
     let has_host = !head.authority.is_empty();
-    let incoming = Incoming { head, end, header_bytes, has_host, upgrade: false };
+    let incoming = Incoming { head, end, has_host, upgrade: false };
     let mut down = Downstream::Http2(stream);
     request::serve(&cx, serving, &mut down, &mut Alarm::default(), incoming).await;
     running.was_reset = matches!(down, Downstream::Http2(stream) if stream.was_reset());
@@ -62,7 +63,7 @@ fn what_is_bad(fields: &http::HeaderMap, limit: usize) -> Option<BadHead> {
 }
 
 /// h2 has checked what RFC 9113 section 8.3 asks of the head.
-fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
+fn head_of(parts: http::request::Parts) -> RequestHead {
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 8, 1024);
     let mut cookies: Vec<u8> = Vec::new();
     let mut host = None;
@@ -87,17 +88,14 @@ fn head_of(parts: http::request::Parts) -> (RequestHead, u64) {
     join_lines(&mut headers, Of::Request);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or(host).unwrap_or_default();
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
-    let head = RequestHead {
+    RequestHead {
         method: method_bytes(&parts.method),
         scheme: Bytes::from_static(if parts.uri.scheme_str() == Some("https") { b"https" } else { b"http" }),
         authority: Bytes::copy_from_slice(authority),
         path: Bytes::copy_from_slice(path.as_bytes()),
         version: Version::Http2,
         headers,
-    };
-    // On the wire it was compressed; what it was made of says more of the request.
-    let header_bytes = head.byte_size() as u64;
-    (head, header_bytes)
+    }
 }
 
 fn method_bytes(method: &http::Method) -> Bytes {

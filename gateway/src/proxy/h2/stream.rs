@@ -11,6 +11,7 @@ use super::budget::{Charged, HeldBack};
 use crate::http::h1::{BodyError, BodyEvent};
 use crate::http::{BodyBuf, HeaderMap, ResponseHead};
 use crate::proxy::downstream::DownstreamError;
+use crate::telemetry::WireBytes;
 
 /// The client's side of one HTTP/2 stream.
 pub(crate) struct Http2Stream {
@@ -28,6 +29,7 @@ pub(crate) struct Http2Stream {
     limit: usize,
     /// The client has reset it.
     reset: bool,
+    bytes: WireBytes,
 }
 
 enum End {
@@ -36,13 +38,14 @@ enum End {
 }
 
 impl Http2Stream {
-    /// A stream whose request's head has been read. Its trailers may have as many fields as `limit`.
+    /// A stream whose request's head has been read, which has so many bytes. Its trailers may have as many fields as `limit`.
     pub(super) fn new(
         body: RecvStream,
         respond: SendResponse<Charged>,
         pending: HeldBack,
         head_request: bool,
         limit: usize,
+        head_bytes: u64,
     ) -> Self {
         Self {
             body,
@@ -54,6 +57,7 @@ impl Http2Stream {
             head_request,
             limit,
             reset: false,
+            bytes: WireBytes { received: head_bytes, fields_received: head_bytes, ..WireBytes::default() },
         }
     }
 
@@ -78,7 +82,10 @@ impl Http2Stream {
             }
             Ok(Some(fields)) => {
                 let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-                Poll::Ready(Ok(BodyEvent::Trailers(fields.collect())))
+                let fields: HeaderMap = fields.collect();
+                self.bytes.received += fields.byte_size() as u64;
+                self.bytes.fields_received += fields.byte_size() as u64;
+                Poll::Ready(Ok(BodyEvent::Trailers(fields)))
             }
             Err(error) => Poll::Ready(Err(self.failed(&error))),
         }
@@ -88,6 +95,7 @@ impl Http2Stream {
     fn passed_on(&mut self, piece: Bytes) -> BodyEvent {
         // It fails only for more than was received.
         let _ = self.body.flow_control().release_capacity(piece.len());
+        self.bytes.received += piece.len() as u64;
         BodyEvent::Data(piece)
     }
 
@@ -121,7 +129,17 @@ impl Http2Stream {
         if let Some(response) = response_of(head) {
             // A client that is gone will be seen at the next read.
             let _ = self.respond.send_informational(response);
+            self.sends_fields(head.byte_size());
         }
+    }
+
+    fn sends_fields(&mut self, bytes: usize) {
+        self.bytes.sent += bytes as u64;
+        self.bytes.fields_sent += bytes as u64;
+    }
+
+    pub(in crate::proxy) fn bytes(&self) -> WireBytes {
+        self.bytes
     }
 
     pub(in crate::proxy) fn head(&mut self, head: &ResponseHead, end: bool) -> Result<(), DownstreamError> {
@@ -129,6 +147,7 @@ impl Http2Stream {
         let end = end || self.head_request;
         let send = self.respond.send_response(response, end).map_err(|error| failure(&error))?;
         self.send = Some(send);
+        self.sends_fields(head.byte_size());
         Ok(())
     }
 
@@ -136,6 +155,7 @@ impl Http2Stream {
         if self.head_request {
             return Ok(());
         }
+        self.bytes.sent += piece.len() as u64;
         self.pending.push(piece);
         if end {
             self.end = Some(End::Data);
@@ -147,6 +167,7 @@ impl Http2Stream {
         if self.head_request {
             return Ok(());
         }
+        self.sends_fields(fields.byte_size());
         self.end = Some(End::Trailers(header_map(fields)));
         self.pump()
     }

@@ -14,39 +14,51 @@ use crate::telemetry::StreamInfo;
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{Http, ListenerHttp, http, listener_http, weir};
 
-/// Answers bytes that are no request, or not yet one, and logs that.
-pub(in crate::proxy) fn answer_malformed(
-    cx: &Rc<ConnectionContext>,
-    serving: &Rc<Serving>,
-    version: Version,
-    cause: Cause,
-) -> (ResponseHead, Bytes) {
-    let mut info = StreamInfo::new(Rc::clone(&cx.info), version);
-    let Failed { cause, flags, reply } = Failed::from(cause);
-    info.flags.insert(flags);
-    info.details = Some(reply.details.clone());
-    let reply = match &serving.manager().local_replies {
-        Some(configured) => configured.rewrite(reply, None, &mut info, false),
-        None => reply,
-    };
-    info.status = reply.status;
-    let metrics = serving.manager().scope.chunk(cx.worker.index);
-    count_begin(metrics, version);
-    metrics.inc(match cause {
-        Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
-        Cause::RequestTimeout => http::DOWNSTREAM_RQ_TIMEOUT,
-        Cause::IdleTimeout(_) => http::DOWNSTREAM_RQ_IDLE_TIMEOUT,
-        _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
-    });
-    if cause.is_header_limit() {
-        cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+/// The answer to bytes that are no request, or not yet one. It is counted; logged only once it is known what was sent of it.
+pub(in crate::proxy) struct Malformed {
+    pub(in crate::proxy) head: ResponseHead,
+    pub(in crate::proxy) body: Bytes,
+    pub(in crate::proxy) info: StreamInfo,
+}
+
+impl Malformed {
+    pub(in crate::proxy) fn new(
+        cx: &Rc<ConnectionContext>,
+        serving: &Rc<Serving>,
+        version: Version,
+        cause: Cause,
+    ) -> Self {
+        let mut info = StreamInfo::new(Rc::clone(&cx.info), version);
+        let Failed { cause, flags, reply } = Failed::from(cause);
+        info.flags.insert(flags);
+        info.details = Some(reply.details.clone());
+        let reply = match &serving.manager().local_replies {
+            Some(configured) => configured.rewrite(reply, None, &mut info, false),
+            None => reply,
+        };
+        info.status = reply.status;
+        let metrics = serving.manager().scope.chunk(cx.worker.index);
+        count_begin(metrics, version);
+        metrics.inc(http::DOWNSTREAM_RQ_RX_RESET);
+        metrics.inc(match cause {
+            Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
+            Cause::RequestTimeout => http::DOWNSTREAM_RQ_TIMEOUT,
+            Cause::IdleTimeout(_) => http::DOWNSTREAM_RQ_IDLE_TIMEOUT,
+            _ => http::DOWNSTREAM_CX_PROTOCOL_ERROR,
+        });
+        if cause.is_header_limit() {
+            cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED);
+        }
+        count_status(cx, serving, reply.status);
+        let (mut head, body) = response::of_local_reply(reply);
+        response::name(serving.manager(), &cx.worker, &mut head);
+        info.bytes_sent = body.len() as u64;
+        Self { head, body, info }
     }
-    count_status(cx, serving, reply.status);
-    let (mut head, body) = response::of_local_reply(reply);
-    response::name(serving.manager(), &cx.worker, &mut head);
-    info.bytes_sent = body.len() as u64;
-    log::malformed(cx, serving, info);
-    (head, body)
+
+    pub(in crate::proxy) fn log(self, cx: &ConnectionContext, serving: &Serving) {
+        log::malformed(cx, serving, self.info, Some(&self.head));
+    }
 }
 
 /// Logs and counts a head over HTTP/2 whose stream is reset; as Envoy, as a request that was reset.
@@ -62,7 +74,7 @@ pub(in crate::proxy) fn refuse_head(cx: &Rc<ConnectionContext>, serving: &Servin
         BadHead::Repeated => metrics.inc(http::DOWNSTREAM_CX_PROTOCOL_ERROR),
         BadHead::TooMany => cx.worker.limits().inc(weir::HEADER_LIMIT_EXCEEDED),
     }
-    log::malformed(cx, serving, info);
+    log::malformed(cx, serving, info, None);
 }
 
 /// A request has come.
@@ -94,14 +106,15 @@ impl Request {
     pub(super) fn count_end(&self, now: Instant) {
         let info = &self.stream.get().info;
         let metrics = self.metrics();
+        // As Envoy counts: whatever ends before both messages have is a reset, whoever is to blame.
+        if info.request_complete.is_none() || self.response != Response::Complete {
+            metrics.inc(http::DOWNSTREAM_RQ_RX_RESET);
+        }
         if !self.request_read && self.response != Response::Unwanted {
             metrics.inc(http::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
         }
         metrics.down(http::DOWNSTREAM_RQ_ACTIVE);
         metrics.record(http::DOWNSTREAM_RQ_TIME, now.saturating_duration_since(info.start).as_millis() as u64);
-        // What requests and responses are made of; framing and TLS come on top on the wire.
-        metrics.add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, info.request_header_bytes);
-        metrics.add(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, info.response_header_bytes + info.bytes_sent);
         count_status(&self.cx, &self.serving, info.status);
     }
 

@@ -129,9 +129,6 @@ impl Request {
             info.flags.insert(flags);
             info.details = Some(details);
         }
-        if matches!(error, DownstreamError::Reset) {
-            self.metrics().inc(http::DOWNSTREAM_RQ_RX_RESET);
-        }
         self.response = Response::Unwanted;
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Request, Response};
 use crate::filter::chain::Direction;
-use crate::http::{BodyBuf, HeaderMap};
+use crate::http::BodyBuf;
 use crate::proxy::downstream::{Downstream, DownstreamError};
 use crate::proxy::response;
 use crate::proxy::router::Event;
@@ -89,8 +89,9 @@ impl Request {
             }
             state.info.status = head.status;
             state.info.response_first = Some(self.clock.moved);
-            state.info.response_header_bytes = head_bytes(&head.headers);
-            down.head(head, end)
+            let sent = down.head(head, end);
+            state.info.downstream_bytes = down.bytes();
+            sent
         };
         self.response = Response::Begun;
         self.sent(sent, end);
@@ -112,9 +113,10 @@ impl Request {
             let sent = down.data(piece, last);
             self.sent(sent, last);
             if pieces.is_empty() || self.response == Response::Unwanted {
-                return;
+                break;
             }
         }
+        self.stream.edit().info.downstream_bytes = down.bytes();
     }
 
     pub(super) fn respond_trailers(&mut self, down: &mut Downstream<'_>) {
@@ -138,12 +140,4 @@ impl Request {
             Err(error) => self.client_failed(&error),
         }
     }
-}
-
-/// Bytes of a head as HTTP/1 writes it, which stands for HTTP/2 as well: a status line, an empty line, and for each field a
-/// colon, a blank and a line end beside its name and value.
-fn head_bytes(fields: &HeaderMap) -> u64 {
-    const LINES: usize = b"HTTP/1.1 200 OK\r\n\r\n".len();
-    const OF_FIELD: usize = b": \r\n".len();
-    (LINES + fields.byte_size() + fields.len() * OF_FIELD) as u64
 }

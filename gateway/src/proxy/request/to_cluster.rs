@@ -82,14 +82,15 @@ impl Request {
     fn client_sent(&mut self, event: BodyEvent, down: &mut Downstream<'_>) {
         let now = Instant::now();
         self.clock.moved = now;
-        let end = !matches!(event, BodyEvent::Data(_));
-        if end {
-            self.request_read = true;
-            self.stream.edit().info.request_complete = Some(now);
-        }
-        if let BodyEvent::Data(piece) = &event {
-            self.stream.edit().info.bytes_received += piece.len() as u64;
-            self.metrics().add(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, piece.len() as u64);
+        {
+            let info = &mut self.stream.edit().info;
+            info.downstream_bytes = down.bytes();
+            if let BodyEvent::Data(piece) = &event {
+                info.bytes_received += piece.len() as u64;
+            } else {
+                info.request_complete = Some(now);
+                self.request_read = true;
+            }
         }
         let bypass = self.chain.passes_request_body()
             && (!matches!(event, BodyEvent::Trailers(_)) || self.chain.passes_request_trailers());
@@ -128,11 +129,11 @@ impl Request {
         if std::mem::take(&mut self.stream.edit().clear_route_cache) {
             self.routing.choose(&self.stream);
         }
+        self.metrics().inc(http::RQ_TOTAL);
         let routing = self.routing.clone();
         let Some(matched) = routing.matched() else {
-            let metrics = self.metrics();
             if routing.redirects_to_https() {
-                metrics.inc(http::RQ_REDIRECT);
+                self.metrics().inc(http::RQ_DIRECT_RESPONSE);
                 let answer = https_redirect(&self.stream.get().request);
                 return self.chain.respond(response::of_route(answer).into());
             }
@@ -141,17 +142,19 @@ impl Request {
         let envoy_headers = !self.serving.manager().suppress_envoy_headers;
         let answer = matched.answer(&mut self.stream.edit().request, envoy_headers);
         if let Some(answer) = answer {
-            self.metrics().inc(if answer.location.is_some() { http::RQ_REDIRECT } else { http::RQ_DIRECT_RESPONSE });
+            // As in Envoy a redirect is one, too.
+            self.metrics().inc(http::RQ_DIRECT_RESPONSE);
             let mut reply = response::of_route(answer);
             let mut head = ResponseHead { status: reply.status, headers: std::mem::take(&mut reply.headers) };
             {
-                let state = self.stream.get();
+                let state = &mut *self.stream.edit();
+                // What is added to the answer may tell why there is one.
+                state.info.details = Some(reply.details.clone());
                 matched.finalize_response(&mut head, &state.request, &state.info);
             }
             reply.headers = head.headers;
             return self.chain.respond(reply.into());
         }
-        self.metrics().inc(http::RQ_TOTAL);
         match Router::start(
             &self.cx.worker,
             self.serving.snapshot(),

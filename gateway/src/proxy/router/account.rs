@@ -11,12 +11,23 @@ use crate::http::{HeaderMap, ResponseHead};
 use crate::proxy::error::{Cause, Failed};
 use crate::proxy::worker::Worker;
 use crate::route::matcher::is_grpc;
+use crate::telemetry::WireBytes;
 use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{self, cluster as metric};
+use crate::upstream::Lease;
+use crate::upstream::h1::Exchange;
 
 /// Whether a request came from inside.
 pub(super) fn is_internal(stream: &Stream) -> bool {
     stream.get().request.headers.get("x-envoy-internal") == Some(b"true")
+}
+
+/// What a try has taken of its connection since it was asked last.
+pub(super) fn count_bytes(lease: &mut Lease, exchange: &mut Exchange, stream: &Stream) {
+    let (received, sent) = lease.count_bytes();
+    if received + sent > 0 {
+        stream.edit().info.upstream_bytes += WireBytes { received, sent, ..exchange.take_fields() };
+    }
 }
 
 /// A request that there is no endpoint for.

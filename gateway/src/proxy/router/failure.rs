@@ -124,6 +124,7 @@ impl Router {
         {
             let mut state = stream.edit();
             (state.info.upstream_connected, state.info.upstream_local) = (false, None);
+            state.info.attempts += 1;
         }
         match self.try_once(worker, stream) {
             Ok(()) => Event::Moved,

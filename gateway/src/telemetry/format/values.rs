@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::FormatCx;
 use super::operator::Text;
 use crate::http::{HeaderMap, Pseudo, RequestHead};
-use crate::telemetry::{CertificateInfo, HandshakeFailure, StreamInfo, TlsInfo};
+use crate::telemetry::{CertificateInfo, HandshakeFailure, StreamInfo, TlsInfo, WireBytes};
 
 /// A header field or pseudo-header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,8 @@ impl HeaderName {
 pub(super) enum Number {
     BytesReceived,
     BytesSent,
-    /// Bytes of the client's request with its head.
-    WireReceived,
-    WireSent,
-    RequestHeaderBytes,
-    ResponseHeaderBytes,
+    /// Bytes on a connection.
+    Wire(Connection, WirePart),
     RequestFieldBytes,
     ResponseFieldBytes,
     TrailerFieldBytes,
@@ -73,10 +70,6 @@ impl Number {
         Some(match name {
             "BYTES_RECEIVED" => Self::BytesReceived,
             "BYTES_SENT" => Self::BytesSent,
-            "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Self::WireReceived,
-            "DOWNSTREAM_WIRE_BYTES_SENT" => Self::WireSent,
-            "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Self::RequestHeaderBytes,
-            "DOWNSTREAM_HEADER_BYTES_SENT" => Self::ResponseHeaderBytes,
             "REQUEST_HEADERS_BYTES" => Self::RequestFieldBytes,
             "RESPONSE_HEADERS_BYTES" => Self::ResponseFieldBytes,
             "RESPONSE_TRAILERS_BYTES" => Self::TrailerFieldBytes,
@@ -93,7 +86,10 @@ impl Number {
             "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => Self::Port(Peer::Local),
             "UPSTREAM_REMOTE_PORT" => Self::Port(Peer::Upstream),
             "UPSTREAM_LOCAL_PORT" => Self::Port(Peer::UpstreamLocal),
-            _ => return None,
+            _ => {
+                let (connection, rest) = Connection::split(name)?;
+                Self::Wire(connection, WirePart::parse(rest)?)
+            }
         })
     }
 
@@ -102,10 +98,7 @@ impl Number {
         Some(match self {
             Self::BytesReceived => info.bytes_received,
             Self::BytesSent => info.bytes_sent,
-            Self::WireReceived => info.request_header_bytes + info.bytes_received,
-            Self::WireSent => info.response_header_bytes + info.bytes_sent,
-            Self::RequestHeaderBytes => info.request_header_bytes,
-            Self::ResponseHeaderBytes => info.response_header_bytes,
+            Self::Wire(side, part) => part.of(side.bytes(info)),
             Self::RequestFieldBytes => cx.request.map_or(0, |head| head.byte_size() as u64),
             Self::ResponseFieldBytes => cx.response.map_or(0, |head| head.byte_size() as u64),
             Self::TrailerFieldBytes => cx.response_trailers.map_or(0, |fields| fields.byte_size() as u64),
@@ -115,6 +108,58 @@ impl Number {
             Self::Port(peer) => u64::from(peer.of(info)?.port()),
             Self::Between(from, to) => between(info, from, to)?.as_millis() as u64,
         })
+    }
+}
+
+/// The connection of a client or those to endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Connection {
+    Downstream,
+    Upstream,
+}
+
+impl Connection {
+    /// `DOWNSTREAM_X` as a side and `X`.
+    fn split(name: &str) -> Option<(Self, &str)> {
+        let of = |prefix, side| Some((side, name.strip_prefix(prefix)?));
+        of("DOWNSTREAM_", Self::Downstream).or_else(|| of("UPSTREAM_", Self::Upstream))
+    }
+
+    fn bytes(self, info: &StreamInfo) -> &WireBytes {
+        match self {
+            Self::Downstream => &info.downstream_bytes,
+            Self::Upstream => &info.upstream_bytes,
+        }
+    }
+}
+
+/// A count of [`WireBytes`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WirePart {
+    Received,
+    Sent,
+    FieldsReceived,
+    FieldsSent,
+}
+
+impl WirePart {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "WIRE_BYTES_RECEIVED" => Self::Received,
+            "WIRE_BYTES_SENT" => Self::Sent,
+            "HEADER_BYTES_RECEIVED" => Self::FieldsReceived,
+            "HEADER_BYTES_SENT" => Self::FieldsSent,
+            _ => return None,
+        })
+    }
+
+    fn of(self, bytes: &WireBytes) -> u64 {
+        match self {
+            Self::Received => bytes.received,
+            Self::Sent => bytes.sent,
+            Self::FieldsReceived => bytes.fields_received,
+            Self::FieldsSent => bytes.fields_sent,
+        }
     }
 }
 

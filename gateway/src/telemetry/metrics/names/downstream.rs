@@ -61,7 +61,6 @@ kinds! {
             NO_CLUSTER "no_cluster";
             NO_ROUTE "no_route";
             RQ_DIRECT_RESPONSE "rq_direct_response";
-            RQ_REDIRECT "rq_redirect";
             RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED "rq_reset_after_downstream_response_started";
             RQ_TOTAL "rq_total";
             RS_TOO_LARGE "rs_too_large";
