@@ -170,6 +170,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quantiles_are_as_exact_as_they_are() {
+        let registry = Registry::new(1);
+        let http = registry.scope(Http, "ingress");
+        (0..5).for_each(|_| http.chunk(1).record(http::DOWNSTREAM_RQ_TIME, 300));
+        let query = StatsQuery { used_only: true, ..StatsQuery::default() };
+        let text = registry.text(&query).collect::<String>();
+        let shown = text.lines().find(|line| line.contains("rq_time")).unwrap();
+        assert!(shown.contains("P0(nan,301.6666666666667)"), "{shown}");
+    }
+
+    #[test]
     fn text_is_sorted_and_sums_workers() {
         let registry = Registry::new(2);
         let http = registry.scope(Http, "ingress");

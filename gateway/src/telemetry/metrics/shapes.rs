@@ -64,7 +64,7 @@ fn quantiles(bins: &Bins) -> Vec<Value> {
 
 fn summary(bins: &Bins) -> Option<String> {
     let shown = QUANTILES.iter().zip(bins.quantiles()?);
-    let shown = shown.map(|(q, v)| format!("P{}(nan,{})", general(*q, 6), general(v, 6)));
+    let shown = shown.map(|(q, v)| format!("P{}(nan,{v})", general(*q, 6)));
     Some(shown.collect::<Vec<_>>().join(" "))
 }
 
