@@ -22,6 +22,7 @@ pub(crate) fn stream() -> Stream {
         listener: "l".into(),
         filter_chain: "".into(),
         accepted: Instant::now(),
+        shaken: None,
         failure: None,
     };
     let request = RequestHead {

@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use socket2::SockRef;
@@ -20,7 +20,7 @@ use crate::telemetry::metrics::Chunk;
 use crate::telemetry::metrics::names::{TlsInspector, listener as metric, listener_ssl, tls_inspector};
 use crate::telemetry::{ConnectionInfo, HandshakeFailure, TlsInfo};
 use crate::tls::client_hello::{ClientHello, Inspection, Inspector, MAX_CLIENT_HELLO};
-use crate::tls::{Io, TlsError, Unverified};
+use crate::tls::{Failed, Io, TlsError, Unverified};
 
 /// One read takes a usual ClientHello whole.
 const HELLO_READ: usize = 2048;
@@ -68,7 +68,7 @@ pub(super) async fn admit(
         metrics.inc(metric::NO_FILTER_CHAIN_MATCH);
         return Err(NotAdmitted::NoChain);
     };
-    info.filter_chain = Arc::clone(&chain.name);
+    info.filter_chain = Arc::clone(&chain.given_name);
     let mut counted = OfManager::new(worker, &chain, info.accepted);
     let mut network = network_filter::instantiate(&chain.network, &worker.filters);
     let server_name = info.requested_server_name.as_deref();
@@ -103,16 +103,19 @@ async fn shake_hands(
     worker: &Worker,
     listener: &Listener,
     chain: &FilterChain,
-    handshake: impl Future<Output = Result<(Io, TlsInfo), TlsError>>,
+    handshake: impl Future<Output = Result<(Io, TlsInfo), Failed>>,
     info: &mut ConnectionInfo,
 ) -> Result<Io, NotAdmitted> {
     match limited(chain.handshake_timeout, handshake).await {
         Some(Ok((io, settled))) => {
             count_handshake(worker, listener, &io, &settled);
             info.tls = Some(settled);
+            info.shaken = Some(Instant::now());
             Ok(io)
         }
-        Some(Err(error)) => {
+        Some(Err(Failed { error, peer })) => {
+            // It is refused, but who it was is worth to know.
+            info.tls = peer.map(|peer| TlsInfo { peer: Some(peer), ..TlsInfo::default() });
             count_failure(worker, listener, &error);
             let reason = error.transport_failure_reason();
             tracing::debug!(listener = &*listener.name, remote = %info.remote, "TLS handshake failed: {reason}");

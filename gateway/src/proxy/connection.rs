@@ -143,6 +143,7 @@ pub(super) async fn serve(
         listener: Arc::clone(&listener.name),
         filter_chain: Arc::from(""),
         accepted,
+        shaken: None,
         failure: None,
     };
     let Admitted { chain, counted: mut active, network: _network, io } =

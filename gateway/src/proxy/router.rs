@@ -268,7 +268,13 @@ impl Router {
         let now = Instant::now();
         {
             let mut state = stream.edit();
-            state.info.upstream_connected = true;
+            let info = &mut state.info;
+            info.upstream_connected = true;
+            info.upstream_connection = lease.id;
+            let address = lease.endpoint().address;
+            if !info.upstream_attempted.contains(&address) {
+                info.upstream_attempted.push(address);
+            }
             state.info.upstream_local = lease.local;
             state.info.upstream_tls = lease.tls.clone();
             state.info.upstream_tx_first.get_or_insert(now);

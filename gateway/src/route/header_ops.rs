@@ -234,6 +234,7 @@ mod tests {
             listener: "l".into(),
             filter_chain: "".into(),
             accepted: Instant::now(),
+            shaken: None,
             failure: None,
         };
         StreamInfo::new(Rc::new(connection), Version::Http11)

@@ -106,6 +106,8 @@ impl std::fmt::Display for Awaited {
 pub struct FilterChain {
     /// Its name; generated from its place if it has none.
     pub name: Arc<str>,
+    /// The name that it was given; empty if it was given none.
+    pub given_name: Arc<str>,
     /// TLS, if it terminates any.
     pub tls: Option<Arc<DownstreamTls>>,
     /// How long a handshake may take. Default 15 s.

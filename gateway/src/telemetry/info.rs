@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use smallvec::SmallVec;
+
 use super::flags::ResponseFlags;
 use crate::http::Version;
 
@@ -19,7 +21,8 @@ pub struct ConnectionInfo {
     pub remote: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
-    /// What the TLS handshake settled; `None` on cleartext.
+    /// What the TLS handshake settled; `None` on cleartext. Of a handshake that failed, what is known of the certificate that was
+    /// refused.
     pub tls: Option<TlsInfo>,
     /// SNI of the client, also where TLS is not terminated.
     pub requested_server_name: Option<Arc<str>>,
@@ -29,6 +32,8 @@ pub struct ConnectionInfo {
     pub filter_chain: Arc<str>,
     /// When it was accepted.
     pub accepted: Instant,
+    /// When its handshake was over, if it speaks TLS.
+    pub shaken: Option<Instant>,
     /// Why its handshake failed; such a connection has no streams.
     pub failure: Option<HandshakeFailure>,
 }
@@ -66,7 +71,7 @@ pub enum HandshakeFailure {
 }
 
 /// What a TLS handshake settled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TlsInfo {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -97,10 +102,16 @@ pub struct CertificateInfo {
     pub serial: String,
     /// SHA-256 of the DER form, lower-case hexadecimal.
     pub sha256: String,
+    /// SHA-1 of the same.
+    pub sha1: String,
     /// URI names.
     pub uri_sans: Vec<String>,
     /// DNS names.
     pub dns_sans: Vec<String>,
+    /// Addresses.
+    pub ip_sans: Vec<String>,
+    /// E-mail addresses.
+    pub email_sans: Vec<String>,
     /// Seconds since 1970.
     pub not_before: i64,
     /// Seconds since 1970.
@@ -141,6 +152,10 @@ pub struct StreamInfo {
     pub upstream_remote: Option<SocketAddr>,
     /// There was a connection to it.
     pub upstream_connected: bool,
+    /// The number of that connection; 0 if there is none.
+    pub upstream_connection: u64,
+    /// The endpoints that had a connection for it, each once. Most requests have one.
+    pub upstream_attempted: SmallVec<[SocketAddr; 1]>,
     /// The local end of that connection.
     pub upstream_local: Option<SocketAddr>,
     /// TLS towards the endpoint.
@@ -194,6 +209,8 @@ impl StreamInfo {
             cluster: None,
             upstream_remote: None,
             upstream_connected: false,
+            upstream_connection: 0,
+            upstream_attempted: SmallVec::new(),
             upstream_local: None,
             upstream_tls: None,
             upstream_failure: None,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -43,8 +44,11 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, MalformedCertificate> {
         issuer: rfc2253(certificate.issuer()),
         serial: hex(strip_sign(certificate.raw_serial())),
         sha256: hex(&Sha256::digest(der)),
+        sha1: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
         uri_sans: names.uri,
         dns_sans: names.dns,
+        ip_sans: names.ip.iter().map(IpAddr::to_string).collect(),
+        email_sans: names.email,
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
         pem: pem(der),

@@ -17,17 +17,18 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate;
 use super::client_hello::{Inspection, Inspector, MAX_CLIENT_HELLO};
 use super::error::TlsError;
 use super::io::Io;
 use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
+use super::seen::observed;
 use super::session::{Sources, describe};
-use super::signature::observed;
 use super::ticket::{Identity, TicketStore, Ticketer};
 use super::validation::Validation;
 use super::verifier::ClientVerifier;
-use crate::telemetry::TlsInfo;
+use crate::telemetry::{CertificateInfo, TlsInfo};
 
 /// Room for one read of a ClientHello, in bytes: with a post-quantum key share it has about 1,800.
 const HELLO_READ: usize = 4096;
@@ -68,6 +69,21 @@ pub enum Resumption {
     Off,
 }
 
+/// A client's handshake that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: TlsError,
+    /// The client's certificate, if that was refused.
+    pub peer: Option<Arc<CertificateInfo>>,
+}
+
+impl From<TlsError> for Failed {
+    fn from(error: TlsError) -> Self {
+        Self { error, peer: None }
+    }
+}
+
 /// TLS towards clients.
 #[derive(Debug)]
 pub struct DownstreamTls {
@@ -99,7 +115,7 @@ impl DownstreamTls {
 
     /// Takes a client through the handshake. `peeked` has what was read from the connection so far, from its first
     /// byte on; it may be empty. The caller limits the time.
-    pub async fn accept(&self, mut tcp: TcpStream, mut peeked: BytesMut) -> Result<(Io, TlsInfo), TlsError> {
+    pub async fn accept(&self, mut tcp: TcpStream, mut peeked: BytesMut) -> Result<(Io, TlsInfo), Failed> {
         let built = self.current()?;
         let mut inspector = Inspector::default();
         let config = loop {
@@ -108,22 +124,22 @@ impl DownstreamTls {
                     let tls13 = hello.tls13 && self.params.protocol.versions.contains(&&rustls::version::TLS13);
                     CURVES_BIND.set(!tls13);
                     if self.params.require_sni && hello.server_name.is_none() {
-                        return Err(TlsError::NoServerName);
+                        return Err(TlsError::NoServerName.into());
                     }
                     let offers = |name: &Arc<str>| hello.alpn().any(|offered| offered == name.as_bytes());
                     break if self.params.alpn.iter().any(offers) { &built.config } else { &built.without_alpn };
                 }
                 // rustls would put it together once more, and wait for the rest of it.
                 Inspection::NotTls(_) if peeked.len() >= MAX_CLIENT_HELLO => {
-                    return Err(TlsError::Rustls(InvalidMessage::HandshakePayloadTooLarge.into()));
+                    return Err(TlsError::Rustls(InvalidMessage::HandshakePayloadTooLarge.into()).into());
                 }
                 // rustls says what is wrong with it, and tells the client.
                 Inspection::NotTls(_) => break &built.config,
                 Inspection::Incomplete => {
                     // One read takes a usual ClientHello whole.
                     peeked.reserve(HELLO_READ);
-                    if tcp.read_buf(&mut peeked).await? == 0 {
-                        return Err(TlsError::Closed);
+                    if tcp.read_buf(&mut peeked).await.map_err(TlsError::from)? == 0 {
+                        return Err(TlsError::Closed.into());
                     }
                 }
             }
@@ -145,23 +161,27 @@ impl DownstreamTls {
                 }
             }
         });
-        let certificate = CHOSEN.take();
+        let chosen = CHOSEN.take();
         drop(peeked);
         if let Some((error, alert)) = refused {
             // The alert is a courtesy; it fits into an empty socket buffer or is lost.
             let _ = accept.get_ref().map(|tcp| tcp.try_write(&alert));
-            return Err(TlsError::Rustls(error));
+            return Err(TlsError::Rustls(error).into());
         }
 
-        let (stream, signature) = observed(accept).await;
-        let stream = stream?;
+        let (stream, seen) = observed(accept).await;
+        let peer = || seen.refused.as_ref().and_then(|der| certificate::describe(der).ok()).map(Arc::new);
+        let stream = stream.map_err(|error| Failed { error: error.into(), peer: peer() })?;
         let session = stream.get_ref().1;
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         let validated = match (session.peer_certificates(), &built.verifier) {
-            (Some(chain), Some(verifier)) => verifier.validates(chain, resumed).map_err(TlsError::Resumption)?,
+            (Some(chain), Some(verifier)) => verifier.validates(chain, resumed).map_err(|error| Failed {
+                error: TlsError::Resumption(error),
+                peer: chain.first().and_then(|der| certificate::describe(der).ok()).map(Arc::new),
+            })?,
             _ => false,
         };
-        let info = describe(session, &self.params.alpn, certificate.as_deref(), signature, validated);
+        let info = describe(session, &self.params.alpn, chosen.as_deref(), seen.signature, validated);
         Ok((Io::tls(stream), info))
     }
 

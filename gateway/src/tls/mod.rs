@@ -10,8 +10,8 @@ pub mod error;
 pub mod io;
 pub mod protocol;
 pub mod secret;
+mod seen;
 mod session;
-mod signature;
 pub mod ticket;
 pub mod upstream;
 pub mod validation;
@@ -23,7 +23,7 @@ mod testing;
 mod tests;
 
 pub use client_hello::{ClientHello, Inspection};
-pub use downstream::{DownstreamParams, DownstreamTls};
+pub use downstream::{DownstreamParams, DownstreamTls, Failed};
 pub use error::{TlsError, Unverified};
 pub use io::{Io, Layer};
 pub use secret::{Secret, SecretSlot, SecretSource, Secrets};

@@ -1,35 +1,53 @@
-//! With which algorithm a peer signed its handshake. rustls tells only the verifier, which is shared by all handshakes;
-//! but it is asked on the thread of the handshake, while that is polled.
+//! What only a verifier is told of a handshake: with which algorithm the peer signed, and which certificate was refused. A verifier is
+//! shared by all handshakes; but it is asked on the thread of the handshake, while that is polled.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 
 use rustls::SignatureScheme;
+use rustls_pki_types::CertificateDer;
 
 thread_local! {
-    static SEEN: Cell<Option<SignatureScheme>> = const { Cell::new(None) };
+    static SIGNATURE: Cell<Option<SignatureScheme>> = const { Cell::new(None) };
+    static REFUSED: Cell<Option<CertificateDer<'static>>> = const { Cell::new(None) };
+}
+
+/// What was seen of a handshake.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The name of the peer's algorithm; empty if the peer signed nothing.
+    pub(super) signature: &'static str,
+    /// The peer's certificate, if it was refused.
+    pub(super) refused: Option<CertificateDer<'static>>,
 }
 
 /// A verifier was shown a signature.
-pub(super) fn seen(scheme: SignatureScheme) {
-    SEEN.set(Some(scheme));
+pub(super) fn signed(scheme: SignatureScheme) {
+    SIGNATURE.set(Some(scheme));
 }
 
-/// Runs a handshake; the name of the peer's algorithm, empty if the peer signed nothing.
-pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, &'static str) {
+/// A verifier has refused a certificate.
+pub(super) fn refused(certificate: &CertificateDer<'_>) {
+    REFUSED.set(Some(certificate.clone().into_owned()));
+}
+
+/// Runs a handshake, and what was seen of it.
+pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, Seen) {
     let mut handshake = pin!(handshake);
-    let mut name = "";
+    let mut seen = Seen::default();
     let output = poll_fn(|cx| {
-        SEEN.set(None);
+        SIGNATURE.set(None);
+        REFUSED.set(None);
         let polled = handshake.as_mut().poll(cx);
-        if let Some(scheme) = SEEN.take() {
-            name = of(scheme);
+        if let Some(scheme) = SIGNATURE.take() {
+            seen.signature = of(scheme);
         }
+        seen.refused = REFUSED.take().or_else(|| seen.refused.take());
         polled
     });
     let output = output.await;
-    (output, name)
+    (output, seen)
 }
 
 /// As BoringSSL names it.

@@ -157,7 +157,7 @@ async fn handshake(
         Ok::<_, std::io::Error>(stream)
     };
     let server = async {
-        let (mut io, info) = server.accept(to_client, BytesMut::new()).await?;
+        let (mut io, info) = server.accept(to_client, BytesMut::new()).await.map_err(|failed| failed.error)?;
         io.write_u8(7).await.map_err(TlsError::from)?;
         io.flush().await?;
         Ok::<_, TlsError>((io, info))
@@ -459,7 +459,7 @@ async fn garbage_and_truncation_end_the_handshake() {
 
     let (mut client, to_client) = connected().await;
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(TlsError::Rustls(_))));
+    assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(Failed { error: TlsError::Rustls(_), .. })));
     let mut answer = Vec::new();
     let _ = client.read_to_end(&mut answer).await;
     assert_eq!(answer.first(), Some(&21), "the client is told by an alert");
@@ -472,7 +472,7 @@ async fn garbage_and_truncation_end_the_handshake() {
         let _ = client.write_all(&endless.collect::<Vec<u8>>()).await;
         client
     });
-    assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(TlsError::Rustls(_))));
+    assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(Failed { error: TlsError::Rustls(_), .. })));
     sending.await.unwrap();
 
     let hello = client_hello("a.test", &[]);
@@ -480,6 +480,9 @@ async fn garbage_and_truncation_end_the_handshake() {
         let (mut client, to_client) = connected().await;
         client.write_all(&hello[..end]).await.unwrap();
         client.shutdown().await.unwrap();
-        assert!(matches!(server.accept(to_client, BytesMut::new()).await, Err(TlsError::Closed)), "after {end} bytes");
+        assert!(
+            matches!(server.accept(to_client, BytesMut::new()).await, Err(Failed { error: TlsError::Closed, .. })),
+            "after {end} bytes"
+        );
     }
 }

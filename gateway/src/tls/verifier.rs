@@ -10,7 +10,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::protocol::provider;
-use super::signature;
+use super::seen;
 use super::validation::Validation;
 
 /// Verifies clients.
@@ -102,7 +102,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         // Where untrusted ones are let in, how good it is is asked once the handshake is over.
         if !self.validation.accept_untrusted {
-            self.judge(end_entity, intermediates, now)?;
+            self.judge(end_entity, intermediates, now).inspect_err(|_| seen::refused(end_entity))?;
         }
         Ok(ClientCertVerified::assertion())
     }
@@ -113,7 +113,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::seen(dss.scheme);
+        seen::signed(dss.scheme);
         verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -123,7 +123,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::seen(dss.scheme);
+        seen::signed(dss.scheme);
         verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -170,7 +170,7 @@ impl ServerCertVerifier for EndpointVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::seen(dss.scheme);
+        seen::signed(dss.scheme);
         verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -180,7 +180,7 @@ impl ServerCertVerifier for EndpointVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::seen(dss.scheme);
+        seen::signed(dss.scheme);
         verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 

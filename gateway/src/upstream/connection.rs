@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::time::Instant;
 
@@ -14,6 +16,8 @@ use crate::telemetry::TlsInfo;
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub struct Connection {
+    /// A number that no other connection to an endpoint has.
+    pub id: u64,
     /// Its bytes, with their buffers.
     pub wire: Wire,
     /// Our end of it.
@@ -47,6 +51,12 @@ impl Connection {
             Ok(_) => false,
         }
     }
+}
+
+/// A number that no connection had before.
+pub(super) fn next_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Relaxed) + 1
 }
 
 /// How a connection ended.

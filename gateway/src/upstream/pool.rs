@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::Wire;
 use super::bell::Bell;
 use super::connect::connect;
-use super::connection::{Connection, End, Slot};
+use super::connection::{Connection, End, Slot, next_id};
 use super::error::UpstreamError;
 use super::pools::{Acquire, Reaper};
 use super::waiting::{Pending, Queue, Waiting};
@@ -171,7 +171,8 @@ impl Pool {
                 let taken = slot.opened.elapsed();
                 self.metrics().record(metric::UPSTREAM_CX_CONNECT_MS, milliseconds(taken));
                 let local = io.local_addr().ok();
-                let connection = Box::new(Connection { wire: Wire::new(io, config.buffer_limit), local, tls, slot });
+                let (id, wire) = (next_id(), Wire::new(io, config.buffer_limit));
+                let connection = Box::new(Connection { id, wire, local, tls, slot });
                 // Not looked at before: an endpoint that closes at once must fail a request, or there was no end to it.
                 if let Some(connection) = self.waiting.hand_over(connection)
                     && !self.endpoint_left()

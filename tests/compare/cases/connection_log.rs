@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_tests::{
-    Authority, Bootstrap, Client, H2Client, Hcm, Kind, Launch, TlsClient, client_hello, eventually_some, typed,
+    Authority, Bootstrap, Client, H2Client, Hcm, Identity, Kind, Launch, TlsClient, client_hello, eventually_some,
+    typed,
 };
 
 /// Why TLS failed is said in the words of the library: that it is said, and of what, is compared.
-const FIELDS: [(&str, &str); 11] = [
+const FIELDS: [(&str, &str); 20] = [
     ("type", "%ACCESS_LOG_TYPE%"),
     ("name", "%REQUESTED_SERVER_NAME%"),
     ("flags", "%RESPONSE_FLAGS%"),
@@ -23,6 +24,15 @@ const FIELDS: [(&str, &str); 11] = [
     ("received", "%BYTES_RECEIVED%"),
     ("path", "%REQ(:PATH)%"),
     ("failure", "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"),
+    ("subject", "%DOWNSTREAM_PEER_SUBJECT%"),
+    ("issuer", "%DOWNSTREAM_PEER_ISSUER%"),
+    ("serial", "%DOWNSTREAM_PEER_SERIAL%"),
+    ("fingerprint", "%DOWNSTREAM_PEER_FINGERPRINT_256%"),
+    ("sha1", "%DOWNSTREAM_PEER_FINGERPRINT_1%"),
+    ("names", "%DOWNSTREAM_PEER_DNS_SAN%|%DOWNSTREAM_PEER_IP_SAN%|%DOWNSTREAM_PEER_EMAIL_SAN%"),
+    ("from then", "%DOWNSTREAM_PEER_CERT_V_START%"),
+    ("until", "%DOWNSTREAM_PEER_CERT_V_END%"),
+    ("group", "%DOWNSTREAM_TLS_GROUP%"),
 ];
 
 fn bootstrap(authority: &Authority) -> Bootstrap {
@@ -89,7 +99,7 @@ async fn raw(to: SocketAddr, bytes: &[u8], client_ends: bool) -> SocketAddr {
 }
 
 /// What each client leaves, by what it did.
-async fn lines(kind: Kind, authority: &Authority) -> BTreeMap<&'static str, Value> {
+async fn lines(kind: Kind, authority: &Authority, identities: &[Identity; 3]) -> BTreeMap<&'static str, Value> {
     let flush: &[_] = if kind == Kind::Envoy { &["--file-flush-interval-msec", "50"] } else { &[] };
     let gateway = Launch::new(kind, bootstrap(authority)).arguments(flush).start().await;
     let hello = client_hello(authority, "a.example").await;
@@ -122,6 +132,16 @@ async fn lines(kind: Kind, authority: &Authority) -> BTreeMap<&'static str, Valu
     let mut client = Client::tls(secured, &tls, "m.example").await.unwrap();
     clients.push(("no certificate", client.local));
     client.end(Duration::from_secs(20)).await;
+    let mutual = |identity| TlsClient::with_identity(authority, identity);
+    let mut client = Client::tls(secured, &mutual(&identities[0]), "m.example").await.unwrap();
+    client.get("/a").await;
+    clients.push(("a certificate", client.local));
+    drop(client);
+    for (name, identity) in [("an unknown authority", &identities[1]), ("an old certificate", &identities[2])] {
+        let mut client = Client::tls(secured, &mutual(identity), "m.example").await.unwrap();
+        clients.push((name, client.local));
+        client.end(Duration::from_secs(20)).await;
+    }
     let mut stream = TcpStream::connect(secured).await.unwrap();
     clients.push(("leaves in the handshake", stream.local_addr().unwrap()));
     stream.write_all(&hello).await.unwrap();
@@ -163,7 +183,19 @@ async fn lines(kind: Kind, authority: &Authority) -> BTreeMap<&'static str, Valu
 #[tokio::test]
 async fn every_connection_has_one_line() {
     let authority = Authority::new("root");
-    let (envoy, weir) = (lines(Kind::Envoy, &authority).await, lines(Kind::Weir, &authority).await);
+    let identities = [
+        authority.issue(&["client.example", "127.0.0.9"]),
+        Authority::new("other").issue(&["client.example"]),
+        authority.issue_expired(&["client.example"]),
+    ];
+    let mut envoy = lines(Kind::Envoy, &authority, &identities).await;
+    let mut weir = lines(Kind::Weir, &authority, &identities).await;
+    for (name, line) in envoy.iter_mut().chain(&mut weir) {
+        // rustls tells nothing but the certificate of a handshake that fails.
+        if !matches!(*name, "over TLS" | "over HTTP/2" | "a certificate") {
+            line["group"].take();
+        }
+    }
     for (name, envoy) in &envoy {
         assert_eq!(&weir[name], envoy, "weir, envoy: {name}");
     }

@@ -1,5 +1,8 @@
 //! Which formats of access logs can be used.
 
+use crate::case::get;
+use crate::run::compare;
+use crate::setup::Setup;
 use serde_json::json;
 use std::process::{Command, Output};
 use weir_tests::{Bootstrap, Hcm, envoy_binary, typed, weir_binary};
@@ -65,4 +68,45 @@ fn what_cannot_be_a_header_is_refused() {
         assert!(weir.status.success() || printed(&weir).contains(place), "{}", printed(&weir));
     }
     assert!(differ.is_empty(), "{}", differ.join("\n\n"));
+}
+
+/// Operators in fields that are added to requests and to answers.
+#[tokio::test]
+async fn in_header_fields() {
+    let added = |name: &str, value: &str| json!({"header": {"key": name, "value": value}});
+    let host = json!([{
+        "name": "all",
+        "domains": ["*"],
+        "response_headers_to_add": [added("x-details", "%RESPONSE_CODE_DETAILS%")],
+        "request_headers_to_add": [
+            added("x-q", "[%QUERY_PARAM(a)%][%QUERY_PARAM(a):2%]"),
+            added("x-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+        ],
+        "routes": [
+            {"match": {"prefix": "/direct"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}},
+            {"match": {"prefix": "/moved"}, "redirect": {"path_redirect": "/there"}},
+            {"match": {"prefix": "/missing"}, "route": {"cluster": "missing"}},
+            {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
+            {"match": {"prefix": "/"}, "route": {"cluster": "a"}},
+        ],
+    }]);
+    let hcm = Hcm::new().virtual_hosts(host).set(json!({"route_config": {"validate_clusters": false}}));
+    let cases = vec![
+        get("encoded", "/?a=x%20y%2B+z", ""),
+        get("an encoded name", "/?b=1&%61=2", ""),
+        get("no digits", "/?a=%zz%4", ""),
+        get("the end of digits", "/?a=%4", ""),
+        get("a percent sign alone", "/?a=%", ""),
+        get("small digits", "/?a=%c3%a4%2f", ""),
+        get("encoded twice", "/?a=%2541", ""),
+        get("an encoded ampersand", "/?a=1%262&a=3", ""),
+        get("no value", "/?a", ""),
+        get("an empty value", "/?a=", ""),
+        get("no such parameter", "/?b=1", ""),
+        get("a direct response", "/direct", ""),
+        get("a redirect", "/moved", ""),
+        get("no cluster", "/missing", ""),
+        get("an endpoint that refuses", "/refused", ""),
+    ];
+    compare(Setup::main(hcm), cases).await;
 }

@@ -275,7 +275,8 @@ impl Chains<'_> {
             limit_or(proto.transport_socket_connect_timeout.as_ref(), Some(PATIENCE), field, problems);
         let (tls, manager, manager_at) = (tls?, manager?, proto.filters.len().saturating_sub(1));
         let scope = self.cx.registry.scope(names::ListenerHttp, (self.stat_name, &*manager.stat_prefix));
-        Some(FilterChain { name: name.into(), tls, handshake_timeout, network, manager_at, manager, scope })
+        let (name, given_name) = (name.into(), proto.name.as_str().into());
+        Some(FilterChain { name, given_name, tls, handshake_timeout, network, manager_at, manager, scope })
     }
 
     /// The connection manager, which ends every chain, and what stands before it.

@@ -23,6 +23,7 @@ fn info() -> StreamInfo {
         listener: "".into(),
         filter_chain: "".into(),
         accepted: Instant::now(),
+        shaken: None,
         failure: None,
     };
     StreamInfo::new(Rc::new(connection), Version::Http11)

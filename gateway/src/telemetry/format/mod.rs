@@ -7,7 +7,9 @@ mod grpc;
 mod json;
 mod operator;
 mod parse;
+mod query;
 mod time;
+mod unsupported;
 mod values;
 
 use crate::http::{HeaderMap, RequestHead, ResponseHead};

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use super::grpc::GrpcForm;
 use super::parse::Command;
 use super::time::{TimeFormat, since_epoch};
-use super::values::{Address, CertificatePart, HeaderName, Number, Point, Side, TextField, Unit, between, json_at};
+use super::unsupported::unsupported;
+use super::values::{
+    Address, CertificatePart, HeaderName, Number, Point, Side, TextField, Unit, between, json_at, write_attempted,
+};
 use super::{FormatCx, FormatError};
 use crate::telemetry::unique_id;
 
@@ -18,6 +21,9 @@ pub(super) enum Operator {
     Number(Number),
     Text(TextField),
     Address(Address),
+    Attempted {
+        with_port: bool,
+    },
     Certificate(Side, CertificatePart),
     CertificateDate {
         side: Side,
@@ -156,7 +162,16 @@ impl Operator {
             "HOSTNAME" => hostname().map_or(Self::Missing, Self::Constant),
             "UNIQUE_ID" => Self::UniqueId,
             "ACCESS_LOG_TYPE" => Self::AccessLogType,
-            "VIRTUAL_CLUSTER_NAME" | "TRACE_ID" | "SPAN_ID" | "CUSTOM_FLAGS" => Self::Missing,
+            "VIRTUAL_CLUSTER_NAME" | "TRACE_ID" | "SPAN_ID" => Self::Missing,
+            // No filter of Weir sets any.
+            "CUSTOM_FLAGS" => Self::Constant("".into()),
+            "STREAM_ID" => Self::RequestHeader {
+                names: [Some(HeaderName::of("x-request-id")), None],
+                strip_query: false,
+                cut: None,
+            },
+            "UPSTREAM_HOSTS_ATTEMPTED" => Self::Attempted { with_port: true },
+            "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" => Self::Attempted { with_port: false },
             _ => return None,
         })
     }
@@ -194,6 +209,7 @@ impl Operator {
             Self::Number(number) => number.of(cx).map(|n| append_number(n, out)).is_some(),
             Self::Text(field) => append(field.of(cx.info).as_deref().map(str::as_bytes), None, out),
             Self::Address(address) => address.write(cx.info, out),
+            Self::Attempted { with_port } => write_attempted(&cx.info.upstream_attempted, *with_port, out),
             Self::Certificate(side, part) => part.write(*side, cx.info, out),
             Self::CertificateDate { side, start, format } => match side.certificate(cx.info) {
                 Some(certificate) => {
@@ -241,7 +257,9 @@ impl Operator {
             }
             Self::Details { keep_spaces } => write_details(cx.info.details.as_deref(), *keep_spaces, out),
             Self::LocalReplyBody(cut) => append(Some(cx.local_reply_body), *cut, out),
-            Self::QueryParam { name, cut } => append(query_param(cx, name), *cut, out),
+            Self::QueryParam { name, cut } => {
+                cx.request.is_some_and(|request| super::query::write_param(request, name, *cut, out))
+            }
             Self::Path { query, original, cut } => append(path_of(cx, *query, *original), *cut, out),
             Self::FilterState { key, quoted, cut } => {
                 let value = cx.info.filter_state.iter().find(|(k, _)| **k == **key).map(|(_, v)| v.as_slice());
@@ -352,25 +370,6 @@ fn metadata(command: &Command<'_>, text: &str) -> Result<Operator, FormatError> 
     })
 }
 
-/// Operators of Envoy that need what Weir does not have, told from those that do not exist.
-fn unsupported(name: &str) -> FormatError {
-    let reason = match name {
-        "CEL" | "TYPED_CEL" => "expressions are not supported",
-        "COALESCE" => "list the alternatives with REQ(NAME?ALTERNATIVE)",
-        "START_TIME_LOCAL" | "EMIT_TIME_LOCAL" => "times are in UTC; use START_TIME or EMIT_TIME",
-        "UPSTREAM_METADATA" | "CLUSTER_METADATA" | "ROUTE_METADATA" => "this metadata is not kept",
-        "UPSTREAM_FILTER_STATE" => "there is no filter state of upstream connections",
-        "TLS_JA3_FINGERPRINT" | "TLS_JA4_FINGERPRINT" => "fingerprints of clients are not taken",
-        "QUERY_PARAMS" => "name the parameter with QUERY_PARAM(NAME)",
-        _ if name.starts_with("DOWNSTREAM_") || name.starts_with("UPSTREAM_") => "Weir has no such value",
-        "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" | "ROUNDTRIP_DURATION" => {
-            "these are values of QUIC connections"
-        }
-        _ => return FormatError::Unknown(name.to_owned()),
-    };
-    FormatError::Unsupported(name.to_owned(), reason)
-}
-
 fn write_flags(cx: &FormatCx<'_>, long: bool, out: &mut Vec<u8>) {
     if cx.info.flags.is_empty() {
         out.push(b'-');
@@ -389,16 +388,6 @@ fn write_details(details: Option<&str>, keep_spaces: bool, out: &mut Vec<u8>) ->
     let space = |b: u8| !keep_spaces && matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     out.extend(details.bytes().map(|b| if space(b) { b'_' } else { b }));
     true
-}
-
-fn query_param<'a>(cx: &FormatCx<'a>, name: &str) -> Option<&'a [u8]> {
-    let query = cx.request?.query()?;
-    query.split(|b| *b == b'&').find_map(|pair| {
-        // A place in `pair`, where memchr has found it.
-        let at = memchr::memchr(b'=', pair);
-        let (key, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
-        (key == name.as_bytes()).then_some(value)
-    })
 }
 
 fn path_of<'a>(cx: &FormatCx<'a>, query: bool, original: Option<bool>) -> Option<&'a [u8]> {

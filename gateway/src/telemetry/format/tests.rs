@@ -16,6 +16,9 @@ fn connection(tls: bool) -> Rc<ConnectionInfo> {
     let certificate = CertificateInfo {
         subject: "CN=client,O=Weir".to_owned(),
         uri_sans: vec!["spiffe://a/b".to_owned(), "spiffe://a/c".to_owned()],
+        ip_sans: vec!["10.0.0.1".to_owned(), "::1".to_owned()],
+        email_sans: vec!["a@b.c".to_owned()],
+        sha1: "ab12".to_owned(),
         pem: "-----BEGIN CERTIFICATE-----\na+/=\n".to_owned(),
         not_after: 1_795_361_429,
         ..Default::default()
@@ -38,6 +41,7 @@ fn connection(tls: bool) -> Rc<ConnectionInfo> {
         listener: "main".into(),
         filter_chain: "".into(),
         accepted: Instant::now(),
+        shaken: None,
         failure: None,
     })
 }
@@ -47,7 +51,7 @@ fn request() -> RequestHead {
         method: Bytes::from_static(b"GET"),
         scheme: Bytes::from_static(b"https"),
         authority: Bytes::from_static(b"example.com"),
-        path: Bytes::from_static(b"/up?x=1&y=&x=2"),
+        path: Bytes::from_static(b"/up?x=1&y=&x=2&u%20v=a%2B%20b%"),
         version: Version::Http11,
         headers: [("user-agent", "a\"b\tc"), ("x-one", "first"), ("x-one", "second")].into_iter().collect(),
     }
@@ -63,6 +67,10 @@ fn info(tls: bool) -> StreamInfo {
     info.end = Some(info.start + Duration::from_micros(12_345));
     info.upstream_rx_first = Some(info.start + Duration::from_millis(5));
     info.attempts = 1;
+    info.downstream_bytes.sent = 300;
+    info.upstream_bytes.fields_received = 40;
+    info.upstream_connection = 3;
+    info.upstream_attempted.extend(["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse::<SocketAddr>().unwrap()]);
     info.bytes_sent = 98;
     info.cluster = Some("up".into());
     info.upstream_remote = Some("127.0.0.1:1".parse().unwrap());
@@ -88,10 +96,11 @@ fn operators() {
         ("", ""),
         ("100%% literal", "100% literal"),
         ("%START_TIME% %START_TIME(%s)%", "2026-11-22T15:30:29.008Z 1795361429"),
-        ("%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%", "GET /up?x=1&y=&x=2 HTTP/1.1"),
+        ("%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%", "GET /up?x=1&y=&x=2&u%20v=a%2B%20b% HTTP/1.1"),
         ("%REQ(X-ONE)% %REQ(X-ONE):2% %REQ(host)% %REQ(nope)%", "first fi example.com -"),
         ("%REQ_WITHOUT_QUERY(:PATH)% %PATH(NQ)% %PATH(WQ:PATH):3%", "/up /up /up"),
         ("%QUERY_PARAM(x)% [%QUERY_PARAM(y)%] %QUERY_PARAM(z)%", "1 [] -"),
+        ("%QUERY_PARAM(u v)% %QUERY_PARAM(u v):2%", "a+ b% a+"),
         ("%RESP(X-ANSWER)% %RESP(:STATUS)% %TRAILER(x)%", "yes 503 -"),
         (
             "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
@@ -113,7 +122,10 @@ fn operators() {
         ("%DYNAMIC_METADATA(ns:a:b)% %DYNAMIC_METADATA(ns:a)% %DYNAMIC_METADATA(ns:x)%", "text {\"b\":\"text\"} -"),
         ("%DYNAMIC_METADATA(ns:a:b):2% %METADATA(DYNAMIC:ns:n)%", "te 5"),
         ("%FILTER_STATE(key)% %FILTER_STATE(key:PLAIN):3% %FILTER_STATE(no)%", "\"value\" val -"),
-        ("%REQUEST_HEADERS_BYTES%", "98"),
+        ("%REQUEST_HEADERS_BYTES%", "114"),
+        ("%DOWNSTREAM_WIRE_BYTES_SENT% %UPSTREAM_HEADER_BYTES_RECEIVED% %UPSTREAM_CONNECTION_ID%", "300 40 3"),
+        ("%UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%", "127.0.0.1:1,[::1]:2 127.0.0.1,::1"),
+        ("%LISTENER_NAME% [%CUSTOM_FLAGS%] %STREAM_ID% %DOWNSTREAM_HANDSHAKE_DURATION%", "main [] - -"),
         ("%TRACE_ID%%ACCESS_LOG_TYPE%%GRPC_STATUS%", "-NotSet-"),
     ] {
         assert_eq!(text(format, false), expected, "{format}");
@@ -134,6 +146,8 @@ fn operators_of_tls() {
         ("%DOWNSTREAM_PEER_CERT%", "-----BEGIN%20CERTIFICATE-----%0Aa%2B%2F%3D%0A"),
         ("%DOWNSTREAM_PEER_CERT_V_END%", "2026-11-22T15:30:29.000Z"),
         ("%DOWNSTREAM_LOCAL_SUBJECT% %UPSTREAM_PEER_SUBJECT%", "- -"),
+        ("%DOWNSTREAM_PEER_IP_SAN% %DOWNSTREAM_PEER_EMAIL_SAN%", "10.0.0.1,::1 a@b.c"),
+        ("%DOWNSTREAM_PEER_FINGERPRINT_1% %DOWNSTREAM_TLS_GROUP% %UPSTREAM_TLS_GROUP%", "ab12 X25519 -"),
     ] {
         assert_eq!(text(format, true), expected, "{format}");
     }
@@ -143,7 +157,7 @@ fn operators_of_tls() {
 fn the_default_line_is_envoys() {
     assert_eq!(
         text(DEFAULT_ACCESS_LOG, false),
-        "[2026-11-22T15:30:29.008Z] \"GET /up?x=1&y=&x=2 HTTP/1.1\" 503 URX,UF 0 98 12 - \"-\" \"a\"b\tc\" \"-\" \"example.com\" \"127.0.0.1:1\"\n"
+        "[2026-11-22T15:30:29.008Z] \"GET /up?x=1&y=&x=2&u%20v=a%2B%20b% HTTP/1.1\" 503 URX,UF 0 98 12 - \"-\" \"a\"b\tc\" \"-\" \"example.com\" \"127.0.0.1:1\"\n"
     );
 }
 
@@ -151,6 +165,7 @@ fn the_default_line_is_envoys() {
 fn refusals_name_the_operator() {
     for (format, message) in [
         ("%NOPE%", "unknown operator %NOPE%"),
+        ("%DOWNSTREAM_NOPE%", "unknown operator %DOWNSTREAM_NOPE%"),
         ("%CEL(a)%", "operator %CEL% is not supported by Weir: expressions are not supported"),
         (
             "50% off",

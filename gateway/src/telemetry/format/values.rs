@@ -60,6 +60,9 @@ pub(super) enum Number {
     ResponseCode,
     Attempts,
     ConnectionId,
+    UpstreamConnectionId,
+    /// Milliseconds until the handshake was over.
+    Handshake,
     Port(Peer),
     /// Milliseconds between two points of time.
     Between(Point, Point),
@@ -76,6 +79,8 @@ impl Number {
             "RESPONSE_CODE" => Self::ResponseCode,
             "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Self::Attempts,
             "CONNECTION_ID" => Self::ConnectionId,
+            "UPSTREAM_CONNECTION_ID" => Self::UpstreamConnectionId,
+            "DOWNSTREAM_HANDSHAKE_DURATION" => Self::Handshake,
             "DURATION" => Self::Between(Point::Start, Point::End),
             "REQUEST_DURATION" => Self::Between(Point::Start, Point::RequestComplete),
             "REQUEST_TX_DURATION" => Self::Between(Point::Start, Point::UpstreamTxLast),
@@ -105,6 +110,11 @@ impl Number {
             Self::ResponseCode => u64::from(info.status),
             Self::Attempts => u64::from(info.attempts),
             Self::ConnectionId => info.connection.id,
+            Self::UpstreamConnectionId => info.upstream_connection,
+            Self::Handshake => {
+                // As in Envoy: what begins on a connection begins after its handshake.
+                info.connection.shaken?.saturating_duration_since(info.start).as_millis() as u64
+            }
             Self::Port(peer) => u64::from(peer.of(info)?.port()),
             Self::Between(from, to) => between(info, from, to)?.as_millis() as u64,
         })
@@ -147,8 +157,8 @@ impl WirePart {
         Some(match name {
             "WIRE_BYTES_RECEIVED" => Self::Received,
             "WIRE_BYTES_SENT" => Self::Sent,
-            "HEADER_BYTES_RECEIVED" => Self::FieldsReceived,
-            "HEADER_BYTES_SENT" => Self::FieldsSent,
+            "HEADER_BYTES_RECEIVED" | "DECOMPRESSED_HEADER_BYTES_RECEIVED" => Self::FieldsReceived,
+            "HEADER_BYTES_SENT" | "DECOMPRESSED_HEADER_BYTES_SENT" => Self::FieldsSent,
             _ => return None,
         })
     }
@@ -246,13 +256,16 @@ pub(super) enum TextField {
     Cluster,
     ServerName,
     FilterChain,
+    Listener,
     UpstreamFailure,
     DownstreamFailure,
     Termination,
     TlsVersion,
     TlsCipher,
+    TlsGroup,
     UpstreamTlsVersion,
     UpstreamTlsCipher,
+    UpstreamTlsGroup,
 }
 
 impl TextField {
@@ -263,11 +276,14 @@ impl TextField {
             "ROUTE_NAME" => Self::RouteName,
             "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Self::Cluster,
             "FILTER_CHAIN_NAME" => Self::FilterChain,
+            "LISTENER_NAME" => Self::Listener,
             "UPSTREAM_TRANSPORT_FAILURE_REASON" => Self::UpstreamFailure,
             "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Self::DownstreamFailure,
             "CONNECTION_TERMINATION_DETAILS" => Self::Termination,
             "DOWNSTREAM_TLS_VERSION" => Self::TlsVersion,
             "DOWNSTREAM_TLS_CIPHER" => Self::TlsCipher,
+            "DOWNSTREAM_TLS_GROUP" => Self::TlsGroup,
+            "UPSTREAM_TLS_GROUP" => Self::UpstreamTlsGroup,
             "UPSTREAM_TLS_VERSION" => Self::UpstreamTlsVersion,
             "UPSTREAM_TLS_CIPHER" => Self::UpstreamTlsCipher,
             _ => return None,
@@ -284,6 +300,7 @@ impl TextField {
             Self::Cluster => info.cluster.as_deref()?,
             Self::ServerName => connection.requested_server_name.as_deref()?,
             Self::FilterChain => &connection.filter_chain,
+            Self::Listener => &connection.listener,
             Self::UpstreamFailure => info.upstream_failure.as_deref()?,
             Self::DownstreamFailure => match connection.failure.as_ref()? {
                 HandshakeFailure::Refused(why) => why,
@@ -295,6 +312,8 @@ impl TextField {
             },
             Self::TlsVersion => connection.tls.as_ref()?.version,
             Self::TlsCipher => connection.tls.as_ref()?.cipher,
+            Self::TlsGroup => connection.tls.as_ref()?.curve,
+            Self::UpstreamTlsGroup => info.upstream_tls.as_ref()?.curve,
             Self::UpstreamTlsVersion => info.upstream_tls.as_ref()?.version,
             Self::UpstreamTlsCipher => info.upstream_tls.as_ref()?.cipher,
         };
@@ -357,26 +376,40 @@ impl Address {
     }
 
     pub(super) fn write(self, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
-        use std::io::Write as _;
-        let Some(address) = self.peer.of(info) else { return false };
-        if let SocketAddr::V4(v4) = address {
-            // The usual case, without the formatting machinery.
-            let mut number = itoa::Buffer::new();
-            for (index, octet) in v4.ip().octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(number.format(octet).as_bytes());
-            }
-            if self.with_port {
-                out.push(b':');
-                out.extend_from_slice(number.format(v4.port()).as_bytes());
-            }
-            return true;
-        }
-        // Writing to a Vec cannot fail.
-        if self.with_port { write!(out, "{address}") } else { write!(out, "{}", address.ip()) }.is_ok()
+        self.peer.of(info).is_some_and(|address| write_address(address, self.with_port, out))
     }
+}
+
+fn write_address(address: SocketAddr, with_port: bool, out: &mut Vec<u8>) -> bool {
+    use std::io::Write as _;
+    if let SocketAddr::V4(v4) = address {
+        // The usual case, without the formatting machinery.
+        let mut number = itoa::Buffer::new();
+        for (index, octet) in v4.ip().octets().into_iter().enumerate() {
+            if index > 0 {
+                out.push(b'.');
+            }
+            out.extend_from_slice(number.format(octet).as_bytes());
+        }
+        if with_port {
+            out.push(b':');
+            out.extend_from_slice(number.format(v4.port()).as_bytes());
+        }
+        return true;
+    }
+    // Writing to a Vec cannot fail.
+    if with_port { write!(out, "{address}") } else { write!(out, "{}", address.ip()) }.is_ok()
+}
+
+/// Appends these addresses, with commas between; says whether there are any.
+pub(super) fn write_attempted(addresses: &[SocketAddr], with_port: bool, out: &mut Vec<u8>) -> bool {
+    for (index, address) in addresses.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_address(*address, with_port, out);
+    }
+    !addresses.is_empty()
 }
 
 /// Whose certificate.
@@ -408,8 +441,11 @@ pub(super) enum CertificatePart {
     Issuer,
     Serial,
     Fingerprint,
+    Sha1,
     UriSans,
     DnsSans,
+    IpSans,
+    EmailSans,
     /// PEM, URL-encoded.
     Pem,
 }
@@ -429,9 +465,12 @@ impl CertificatePart {
             "SUBJECT" => Self::Subject,
             "URI_SAN" => Self::UriSans,
             "DNS_SAN" => Self::DnsSans,
+            "IP_SAN" => Self::IpSans,
+            "EMAIL_SAN" => Self::EmailSans,
             "ISSUER" if peer => Self::Issuer,
             "SERIAL" if peer => Self::Serial,
             "FINGERPRINT_256" if peer => Self::Fingerprint,
+            "FINGERPRINT_1" if peer => Self::Sha1,
             "CERT" if peer => Self::Pem,
             _ => return None,
         };
@@ -446,8 +485,11 @@ impl CertificatePart {
             Self::Issuer => out.extend_from_slice(certificate.issuer.as_bytes()),
             Self::Serial => out.extend_from_slice(certificate.serial.as_bytes()),
             Self::Fingerprint => out.extend_from_slice(certificate.sha256.as_bytes()),
+            Self::Sha1 => out.extend_from_slice(certificate.sha1.as_bytes()),
             Self::UriSans => join(&certificate.uri_sans, out),
             Self::DnsSans => join(&certificate.dns_sans, out),
+            Self::IpSans => join(&certificate.ip_sans, out),
+            Self::EmailSans => join(&certificate.email_sans, out),
             Self::Pem => url_encode(&certificate.pem, out),
         }
         out.len() > start

@@ -25,7 +25,7 @@ async fn endpoints_are_verified() {
     let connect = async |tls: &UpstreamTls, identity: ServerIdentity<'_>| {
         let (to_server, to_client) = connected().await;
         let server = async {
-            let (mut io, info) = server.accept(to_client, BytesMut::new()).await?;
+            let (mut io, info) = server.accept(to_client, BytesMut::new()).await.map_err(|failed| failed.error)?;
             io.write_u8(7).await?;
             Ok::<_, TlsError>((io, info))
         };
