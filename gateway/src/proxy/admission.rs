@@ -113,9 +113,9 @@ async fn shake_hands(
             info.shaken = Some(Instant::now());
             Ok(io)
         }
-        Some(Err(Failed { error, peer })) => {
+        Some(Err(Failed { error, tls })) => {
             // It is refused, but who it was is worth to know.
-            info.tls = peer.map(|peer| TlsInfo { peer: Some(peer), ..TlsInfo::default() });
+            info.tls = tls;
             count_failure(worker, listener, &error);
             let reason = error.transport_failure_reason();
             tracing::debug!(listener = &*listener.name, remote = %info.remote, "TLS handshake failed: {reason}");

@@ -21,8 +21,8 @@ pub struct ConnectionInfo {
     pub remote: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
-    /// What the TLS handshake settled; `None` on cleartext. Of a handshake that failed, what is known of the certificate that was
-    /// refused.
+    /// What the TLS handshake settled; `None` on cleartext. Of a handshake that failed, as
+    /// far as it is known: its certificates.
     pub tls: Option<TlsInfo>,
     /// SNI of the client, also where TLS is not terminated.
     pub requested_server_name: Option<Arc<str>>,

@@ -11,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, InvalidMessage, NamedGroup, ServerConfig, SignatureScheme};
+use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
@@ -28,7 +29,7 @@ use super::session::{Sources, describe};
 use super::ticket::{Identity, TicketStore, Ticketer};
 use super::validation::Validation;
 use super::verifier::ClientVerifier;
-use crate::telemetry::{CertificateInfo, TlsInfo};
+use crate::telemetry::TlsInfo;
 
 /// Room for one read of a ClientHello, in bytes: with a post-quantum key share it has about 1,800.
 const HELLO_READ: usize = 4096;
@@ -74,13 +75,13 @@ pub enum Resumption {
 pub struct Failed {
     /// Why.
     pub error: TlsError,
-    /// The client's certificate, if that was refused.
-    pub peer: Option<Arc<CertificateInfo>>,
+    /// The certificates, as far as they are known: ours, and the client's if that was refused.
+    pub tls: Option<TlsInfo>,
 }
 
 impl From<TlsError> for Failed {
     fn from(error: TlsError) -> Self {
-        Self { error, peer: None }
+        Self { error, tls: None }
     }
 }
 
@@ -170,15 +171,18 @@ impl DownstreamTls {
         }
 
         let (stream, seen) = observed(accept).await;
-        let peer = || seen.refused.as_ref().and_then(|der| certificate::describe(der).ok()).map(Arc::new);
-        let stream = stream.map_err(|error| Failed { error: error.into(), peer: peer() })?;
+        let known = |peer: Option<&CertificateDer<'_>>| TlsInfo {
+            peer: peer.and_then(|der| certificate::describe(der).ok()).map(Arc::new),
+            local: chosen.as_deref().map(Certificate::info),
+            ..TlsInfo::default()
+        };
+        let stream = stream.map_err(|error| Failed { error: error.into(), tls: Some(known(seen.refused.as_ref())) })?;
         let session = stream.get_ref().1;
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         let validated = match (session.peer_certificates(), &built.verifier) {
-            (Some(chain), Some(verifier)) => verifier.validates(chain, resumed).map_err(|error| Failed {
-                error: TlsError::Resumption(error),
-                peer: chain.first().and_then(|der| certificate::describe(der).ok()).map(Arc::new),
-            })?,
+            (Some(chain), Some(verifier)) => verifier
+                .validates(chain, resumed)
+                .map_err(|error| Failed { error: TlsError::Resumption(error), tls: Some(known(chain.first())) })?,
             _ => false,
         };
         let info = describe(session, &self.params.alpn, chosen.as_deref(), seen.signature, validated);

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_tests::{
-    Bootstrap, Client, Gateway, H2Client, Hcm, Kind, Launch, Upstream, eventually, eventually_some, typed,
+    Bootstrap, Client, Gateway, H2Client, Hcm, Kind, Launch, Upstream, eventually, receive, request, typed,
 };
 
 /// What a client sends, and how many answers it waits for before it leaves; none: until the upstream has its request.
-const DEEDS: [(&str, &str, usize); 24] = [
+const DEEDS: [(&str, &str, usize); 26] = [
     ("a request", "GET / HTTP/1.1\r\nhost: a\r\nx-request-id: abc\r\n\r\n", 1),
     ("blanks about values", "GET / HTTP/1.1\r\nHost:a\r\nx-a: \t spaced  \r\n\r\n", 1),
     ("it asks for the end", "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 1),
@@ -32,6 +32,12 @@ const DEEDS: [(&str, &str, usize); 24] = [
     ("an old version", "GET / HTTP/1.0\r\n\r\n", 1),
     ("half a head", "GET / HTTP/1.1\r\nhost: a\r\nx", 1),
     ("a broken body", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nno\r\n", 1),
+    (
+        "an answer that breaks off",
+        "GET / HTTP/1.1\r\nhost: a\r\nx-upstream: raw=HTTP/1.1 200 OK\\r\\ncontent-length: 10\\r\\n\\r\\nhello;close\r\n\r\n",
+        1,
+    ),
+    ("a body that never comes", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello", 0),
     ("leaves while it waits", "GET / HTTP/1.1\r\nhost: a\r\nx-upstream: delay=3000\r\n\r\n", 0),
 ];
 
@@ -91,7 +97,7 @@ fn bootstrap(upstream: &Upstream) -> Bootstrap {
         {"match": {"prefix": "/"}, "route": {"cluster": "a"}},
     ]);
     let hosts = json!([
-        {"name": "a", "domains": ["a"], "routes": routes},
+        {"name": "a", "domains": ["a", "test"], "routes": routes},
         {"name": "secure", "domains": ["secure"], "require_tls": "ALL", "routes": routes},
     ]);
     let router = json!({"suppress_envoy_headers": true});
@@ -119,36 +125,36 @@ async fn counts(gateway: &Gateway) -> Counts {
 /// What each deed has left: of counters what they rose by, and the line of the log.
 async fn after_each(kind: Kind) -> Vec<BTreeMap<String, Value>> {
     let upstream = Upstream::start().await;
-    let flush: &[_] = if kind == Kind::Envoy { &["--file-flush-interval-msec", "20"] } else { &[] };
-    let gateway = Launch::new(kind, bootstrap(&upstream)).arguments(flush).start().await;
-    let path = gateway.folder().join("access.log");
+    let gateway = Launch::new(kind, bootstrap(&upstream)).start().await;
     let mut all = Vec::new();
     let mut before = counts(&gateway).await;
-    for (at, (deed, sent, answers)) in DEEDS.into_iter().enumerate() {
+    for (deed, sent, answers) in DEEDS {
         let seen = upstream.seen().len();
         let mut client = Client::connect(gateway.address()).await;
         client.send(sent).await;
         for _ in 0..answers {
-            client.next(deed == "HEAD", Duration::from_secs(4)).await.unwrap();
+            // One breaks off.
+            let _ = client.next(deed == "HEAD", Duration::from_secs(4)).await;
         }
         if answers == 0 {
             eventually("the upstream has it", async || upstream.seen().len() > seen).await;
         }
         drop(client);
-        let line = eventually_some("it is logged", async || {
-            let text = std::fs::read_to_string(&path).ok()?;
-            serde_json::from_str::<BTreeMap<String, Value>>(text.lines().nth(at)?).ok()
-        });
-        let mut left = line.await;
         gateway.stat_becomes("http.test.downstream_cx_active", 0).await;
         gateway.stat_becomes("cluster.a.upstream_rq_active", 0).await;
+        let after = counts(&gateway).await;
+        let rise = after.iter().map(|(name, value)| (name.clone(), json!(value - before.get(name).unwrap_or(&0))));
+        all.push(rise.collect::<BTreeMap<_, _>>());
+        before = after;
+    }
+    let (_, folder) = gateway.stop().await;
+    let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap();
+    assert_eq!(log.lines().count(), DEEDS.len(), "{kind:?}: {log}");
+    for (left, line) in all.iter_mut().zip(log.lines()) {
+        left.extend(serde_json::from_str::<BTreeMap<String, Value>>(line).unwrap());
         if left["stream"].as_str().is_some_and(|id| id.len() == 36) {
             left.insert("stream".to_owned(), json!("made up"));
         }
-        let after = counts(&gateway).await;
-        left.extend(after.iter().map(|(name, value)| (name.clone(), json!(value - before.get(name).unwrap_or(&0)))));
-        all.push(left);
-        before = after;
     }
     all
 }
@@ -188,4 +194,34 @@ async fn of_connections_that_last() {
     other.get("/direct").await;
     assert!(count("rx").await > received + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len() as u64);
     assert!(count("tx").await > sent);
+}
+
+/// How streams end, as both count it.
+async fn streams(kind: Kind) -> Counts {
+    let upstream = Upstream::start().await;
+    let gateway = Launch::new(kind, bootstrap(&upstream)).start().await;
+    let mut client = H2Client::connect(gateway.address()).await;
+    client.request(request("GET", "/direct", &[]), b"").await.unwrap();
+    client.request(request("POST", "/", &[]), b"hello").await.unwrap();
+    // The answer comes before the body, and the rest of it is not waited for.
+    let (answer, body) = client.start(request("POST", "/direct", &[]), false).await.unwrap();
+    receive(answer).await.unwrap();
+    gateway.stat_becomes("http.test.downstream_rq_active", 0).await;
+    drop(body);
+    let before = upstream.seen().len();
+    let (answer, mut body) = client.start(request("POST", "/", &[("x-upstream", "delay=3000")]), false).await.unwrap();
+    body.send_data(bytes::Bytes::new(), true).unwrap();
+    eventually("the upstream has it", async || upstream.seen().len() > before).await;
+    body.send_reset(h2::Reason::CANCEL);
+    drop(answer);
+    gateway.stat_becomes("http.test.downstream_rq_active", 0).await;
+    let mut all = counts(&gateway).await;
+    all.retain(|name, _| !name.contains("bytes"));
+    all
+}
+
+#[tokio::test]
+async fn of_http_2() {
+    let (envoy, weir) = tokio::join!(streams(Kind::Envoy), streams(Kind::Weir));
+    assert_eq!(weir, envoy, "weir, envoy");
 }

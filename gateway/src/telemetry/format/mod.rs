@@ -3,6 +3,7 @@
 //!
 //! A format is parsed once, into pieces; rendering allocates nothing but what it appends.
 
+mod certificate;
 mod grpc;
 mod json;
 mod operator;

@@ -5,13 +5,12 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
+use super::certificate::{CertificatePart, Side};
 use super::grpc::GrpcForm;
 use super::parse::Command;
 use super::time::{TimeFormat, since_epoch};
 use super::unsupported::unsupported;
-use super::values::{
-    Address, CertificatePart, HeaderName, Number, Point, Side, TextField, Unit, between, json_at, write_attempted,
-};
+use super::values::{Address, HeaderName, Number, Point, TextField, Unit, between, json_at, write_attempted};
 use super::{FormatCx, FormatError};
 use crate::telemetry::unique_id;
 
