@@ -8,7 +8,7 @@ use weir_tests::{
 };
 
 /// What a client sends, and how many answers it waits for before it leaves; none: until the upstream has its request.
-const DEEDS: [(&str, &str, usize); 26] = [
+const DEEDS: [(&str, &str, usize); 28] = [
     ("a request", "GET / HTTP/1.1\r\nhost: a\r\nx-request-id: abc\r\n\r\n", 1),
     ("blanks about values", "GET / HTTP/1.1\r\nHost:a\r\nx-a: \t spaced  \r\n\r\n", 1),
     ("it asks for the end", "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 1),
@@ -19,6 +19,12 @@ const DEEDS: [(&str, &str, usize); 26] = [
     ("an answer in chunks", "GET / HTTP/1.1\r\nhost: a\r\nx-upstream: chunked;body=x;trailer=x-t:1\r\n\r\n", 1),
     ("a large answer", "GET / HTTP/1.1\r\nhost: a\r\nx-upstream: size=300000\r\n\r\n", 1),
     ("an error of the endpoint", "GET / HTTP/1.1\r\nhost: a\r\nx-upstream: status=500;body=x\r\n\r\n", 1),
+    ("another try", "GET /again HTTP/1.1\r\nhost: a\r\nx-upstream: status=503;body=x|body=y\r\n\r\n", 1),
+    (
+        "another try of a body",
+        "POST /again HTTP/1.1\r\nhost: a\r\nx-upstream: nothing;close|body=y\r\ncontent-length: 2\r\n\r\nok",
+        1,
+    ),
     ("expectations", "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nok", 1),
     ("a direct response", "GET /direct HTTP/1.1\r\nhost: a\r\n\r\n", 1),
     ("a direct response with a place", "GET /created HTTP/1.1\r\nhost: a\r\n\r\n", 1),
@@ -93,6 +99,7 @@ fn bootstrap(upstream: &Upstream) -> Bootstrap {
         {"match": {"prefix": "/direct"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}},
         {"match": {"prefix": "/created"}, "direct_response": {"status": 201}},
         {"match": {"prefix": "/moved"}, "redirect": {"path_redirect": "/there"}},
+        {"match": {"prefix": "/again"}, "route": {"cluster": "a", "retry_policy": {"retry_on": "5xx", "retry_back_off": {"base_interval": "0.001s"}}}},
         {"match": {"prefix": "/missing"}, "route": {"cluster": "missing"}},
         {"match": {"prefix": "/"}, "route": {"cluster": "a"}},
     ]);
