@@ -5,7 +5,7 @@ mod runtime;
 use std::{net::SocketAddr, path::PathBuf};
 
 use prost::Message;
-use weir_xds::{Bootstrap, Problem, pb};
+use weir_xds::{Bootstrap, MAX_FILE_BYTES, Problem, ReadError, pb, read_file, read_stream};
 
 use crate::{
     plugin::{Locality, Node},
@@ -26,10 +26,18 @@ impl Config {
     /// Of a file; `-` is standard input.
     pub(crate) fn read(path: PathBuf) -> Result<Self, String> {
         let name = path.display().to_string();
-        let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-        match text {
+        // Who starts the gateway may hand it a pipe (`<(...)` of a shell), as Envoy allows: that is one of its own descriptors.
+        let read = match &*name {
+            "-" => read_stream(std::io::stdin().lock(), MAX_FILE_BYTES),
+            _ if name.starts_with("/dev/fd/") || name == "/dev/stdin" => std::fs::File::open(path)
+                .map_err(ReadError::from)
+                .and_then(|stream| read_stream(stream, MAX_FILE_BYTES)),
+            _ => read_file(&path, MAX_FILE_BYTES),
+        };
+        let bytes = read.map_err(|e| format!("{name}: cannot be read: {e}"))?;
+        match String::from_utf8(bytes) {
             Ok(text) => Ok(Self(Texts { name, text, over: None })),
-            Err(e) => Err(format!("{name}: cannot be read: {e}")),
+            Err(e) => Err(format!("{name}: not UTF-8 after byte {}", e.utf8_error().valid_up_to())),
         }
     }
 

@@ -21,6 +21,7 @@ mod http2;
 mod kept_streams;
 mod late_files;
 mod moving;
+mod not_files;
 mod plugins;
 mod refused;
 mod silence;

@@ -1,7 +1,9 @@
 //! `weir run`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -109,15 +111,16 @@ fn cores() -> usize {
 }
 
 /// Says what `weir check` says: everything, also what alone would not keep the gateway from starting.
-/// `told` is what the start came upon: it stands for itself if a check finds nothing, such as when files could not be opened
-/// for want of descriptors, of which a check needs fewer.
+///
+/// `told` is what the start came upon. A check may not: nobody reads a FIFO, or files could not be opened for want of
+/// descriptors, of which a check needs fewer.
 fn refuse(config: &Config, told: Vec<Finding>) -> ExitCode {
     // What the log says of it was said already.
     let quiet = tracing::subscriber::NoSubscriber::default();
     let mut findings = tracing::subscriber::with_default(quiet, || check::check(config)).findings;
-    if findings.is_empty() {
-        findings = told;
-    }
+    let place = |finding: &Finding| (Arc::clone(&finding.file), finding.problem.path.clone());
+    let known: HashSet<_> = findings.iter().map(place).collect();
+    findings.extend(told.into_iter().filter(|finding| !known.contains(&place(finding))));
     for finding in &findings {
         eprintln!("{finding}");
     }

@@ -1,8 +1,8 @@
 //! A file of discovered resources (`path_config_source`).
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use weir_xds::{Kind, Lines, Problem};
+use weir_xds::{Kind, Lines, MAX_FILE_BYTES, Problem, ReadError, read_file};
 
 use crate::snapshot::Update;
 
@@ -15,7 +15,7 @@ pub enum FileError {
         /// The file.
         path: String,
         /// Why.
-        error: io::Error,
+        error: ReadError,
     },
     /// It has no content: it is being written, or was cut off.
     #[error("{path}: empty; a file without resources says `resources: []`")]
@@ -52,7 +52,7 @@ impl FileError {
 
 /// What a file holds.
 pub fn contents(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|error| FileError::Unreadable { path: path.display().to_string(), error })
+    read_file(path, MAX_FILE_BYTES).map_err(|error| FileError::Unreadable { path: path.display().to_string(), error })
 }
 
 /// All resources of one kind in a file that holds this. What is wrong with one of them stands beside it.
@@ -78,7 +78,8 @@ pub(super) fn locate(path: &Path, problems: &mut [Problem]) {
         return;
     }
     // Without the text, or with another one by now, a problem has its path at least.
-    let Ok(text) = fs::read_to_string(path) else { return };
+    let read = read_file(path, MAX_FILE_BYTES).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(text) = read else { return };
     let lines = Lines::new(&text);
     for problem in problems.iter_mut().filter(|p| p.line.is_none()) {
         problem.line = lines.line(&problem.path);
@@ -88,6 +89,8 @@ pub(super) fn locate(path: &Path, problems: &mut [Problem]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::fs;
 
     use super::*;
 

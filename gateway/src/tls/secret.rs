@@ -16,6 +16,7 @@ use rustls::{InconsistentKeys, NamedGroup, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tracing::warn;
+use weir_xds::{MAX_FILE_BYTES, ReadError, read_file};
 
 use super::ticket::TicketKeys;
 use super::validation::{TrustedCa, Validation};
@@ -40,7 +41,7 @@ pub enum SecretError {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: ReadError,
     },
     /// An environment variable is not set.
     #[error("environment variable {0} is not set")]
@@ -415,7 +416,7 @@ impl DataSource {
     pub fn read(&self) -> Result<Vec<u8>, SecretError> {
         match self {
             Self::File(path) => {
-                std::fs::read(path).map_err(|error| SecretError::Unreadable { path: path.clone(), error })
+                read_file(path, MAX_FILE_BYTES).map_err(|error| SecretError::Unreadable { path: path.clone(), error })
             }
             Self::Inline(bytes) => Ok(bytes.clone()),
             Self::Environment(name) => match std::env::var(name) {

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, read::MAX_FILE_BYTES};
 
-/// Text longer than this is refused: 64 MiB.
-const MAX_TEXT: usize = 64 << 20;
+/// A text has the limit of a file: that of the command line comes from none.
+const MAX_TEXT: usize = MAX_FILE_BYTES as usize;
 /// Lists and objects nest no deeper; Envoy's own messages stay below 40.
 pub(crate) const MAX_DEPTH: usize = 128;
 

@@ -124,7 +124,8 @@ pub(super) fn read_text(source: &pb::core::DataSource, problems: &mut Problems) 
         Some(Specifier::InlineString(text)) => ("inline_string", Ok(text.clone())),
         Some(Specifier::InlineBytes(bytes)) => ("inline_bytes", utf8(bytes.clone())),
         Some(Specifier::Filename(path)) => {
-            ("filename", std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}")).and_then(utf8))
+            let read = weir_xds::read_file(path.as_ref(), weir_xds::MAX_FILE_BYTES);
+            ("filename", read.map_err(|e| format!("cannot read {path}: {e}")).and_then(utf8))
         }
         Some(Specifier::EnvironmentVariable(name)) => (
             "environment_variable",

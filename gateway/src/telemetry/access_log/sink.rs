@@ -2,11 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::telemetry::metrics::names::{self, filesystem};
 use crate::telemetry::metrics::{Registry, Scope};
@@ -81,7 +84,7 @@ impl Sinks {
         Ok(Arc::new(Self { queue: Some(queue), generation, ..Self::dry(registry) }))
     }
 
-    /// Sinks that open and write nothing: to check a configuration.
+    /// Sinks that make and write nothing: to check a configuration.
     pub fn dry(registry: &Registry) -> Self {
         Self {
             queue: None,
@@ -100,10 +103,10 @@ impl Sinks {
         }
         let file = match &target {
             Target::File(path) if self.queue.is_some() => {
-                Some(append_to(path).map_err(|source| SinkError { path: path.clone(), source })?)
+                Some(append_to(path, true).map_err(|source| SinkError { path: path.clone(), source })?)
             }
             Target::File(path) => {
-                folder_exists(path).map_err(|source| SinkError { path: path.clone(), source })?;
+                could_append_to(path).map_err(|source| SinkError { path: path.clone(), source })?;
                 None
             }
             Target::Stdout | Target::Stderr => None,
@@ -214,7 +217,7 @@ impl Writer {
             return;
         }
         output.generation = now;
-        match append_to(path) {
+        match append_to(path, true) {
             Ok(file) => output.file = Some(file),
             Err(error) => {
                 self.files.inc(filesystem::REOPEN_FAILED);
@@ -233,13 +236,47 @@ fn write_stream(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.flush()
 }
 
-fn append_to(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+fn append_to(path: &Path, create: bool) -> io::Result<File> {
+    // Without O_NONBLOCK, opening a FIFO waits for its reader, for ever if there is none.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let opened = OpenOptions::new().append(true).create(create).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => {
+            let reason = "it is a FIFO that nobody reads, or a socket: start what reads the FIFO first, or name a file";
+            io::Error::new(error.kind(), reason)
+        }
+        _ => error,
+    })?;
+    // Writing is to wait: that a pipe is full for a moment is no error.
+    SockRef::from(&file).set_nonblocking(false)?;
+    Ok(file)
 }
 
-fn folder_exists(path: &std::path::Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::metadata(folder).map(drop),
-        _ => Ok(()),
+/// Whether [`append_to`] would work, as far as that shows without making or writing anything.
+fn could_append_to(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        // To open a FIFO and close it again would tell its reader that the log has ended.
+        Ok(found) if found.file_type().is_fifo() => Ok(()),
+        Ok(_) => append_to(path, false).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => could_make_files_in(folder_of(path)?),
+        Err(error) => Err(error),
+    }
+}
+
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(folder.unwrap_or_else(|| Path::new(".")))
+}
+
+/// Asks for a file that has no name and is gone when it is closed. Not all file systems have such: those are believed.
+fn could_make_files_in(folder: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(folder) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
+            std::fs::metadata(folder).map(drop)
+        }
+        opened => opened.map(drop),
     }
 }

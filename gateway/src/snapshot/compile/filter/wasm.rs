@@ -1,7 +1,6 @@
 //! `envoy.extensions.filters.http.wasm.v3`
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -116,8 +115,8 @@ fn code(vm: &VmConfig, problems: &mut Problems) -> Option<(Bytes, Option<PathBuf
     match &source.specifier {
         Some(Specifier::Filename(name)) => {
             let path = PathBuf::from(name);
-            match read(&path) {
-                Ok(code) => Some((code, Some(path))),
+            match weir_xds::read_file(&path, MAX_MODULE_BYTES) {
+                Ok(code) => Some((code.into(), Some(path))),
                 Err(error) => {
                     problems.push("code.local.filename", format!("{name}: {error}"));
                     None
@@ -131,15 +130,6 @@ fn code(vm: &VmConfig, problems: &mut Problems) -> Option<(Bytes, Option<PathBuf
             None
         }
     }
-}
-
-fn read(path: &Path) -> std::io::Result<Bytes> {
-    let mut code = Vec::new();
-    std::fs::File::open(path)?.take(MAX_MODULE_BYTES + 1).read_to_end(&mut code)?;
-    if code.len() as u64 > MAX_MODULE_BYTES {
-        return Err(std::io::Error::other(format!("the file is larger than {MAX_MODULE_BYTES} bytes")));
-    }
-    Ok(code.into())
 }
 
 /// As Envoy passes it on: a Struct as JSON, text and bytes without their wrapper, anything else as its bytes.

@@ -1,15 +1,14 @@
 //! `RouteAction`, `RedirectAction`, `DirectResponseAction`.
 
-use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_xds::pb;
 use weir_xds::pb::core::data_source::Specifier;
 use weir_xds::pb::route::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
 use weir_xds::pb::route::route::Action as ProtoAction;
 use weir_xds::pb::route::route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier};
 use weir_xds::pb::route::weighted_cluster::{RandomValueSpecifier, cluster_weight};
+use weir_xds::{ReadError, pb};
 
 use super::matching::substitution;
 use super::{Compiler, HostDefaults, header_ops};
@@ -210,13 +209,7 @@ impl<P> Compiler<'_, P> {
             None => Bytes::new(),
             Some(source) => match read(source, limit) {
                 Ok(body) if body.len() > limit => {
-                    problems.push(
-                        "body",
-                        format!(
-                            "the body has {} bytes or more; at most {limit} are allowed (max_direct_response_body_size_bytes)",
-                            body.len()
-                        ),
-                    );
+                    problems.push("body", too_large(body.len(), limit));
                     return None;
                 }
                 Ok(body) => body,
@@ -230,7 +223,11 @@ impl<P> Compiler<'_, P> {
     }
 }
 
-/// The bytes of a source; of a file not many more than `limit`.
+fn too_large(length: usize, limit: usize) -> String {
+    format!("the body has {length} bytes or more; at most {limit} are allowed (max_direct_response_body_size_bytes)")
+}
+
+/// The bytes of a source; a file is read as far as `limit` only.
 fn read(source: &Specifier, limit: usize) -> Result<Bytes, (&'static str, String)> {
     match source {
         Specifier::InlineBytes(bytes) => Ok(Bytes::copy_from_slice(bytes)),
@@ -239,13 +236,11 @@ fn read(source: &Specifier, limit: usize) -> Result<Bytes, (&'static str, String
             Ok(value) => Ok(Bytes::from(value)),
             Err(error) => Err(("environment_variable", format!("'{name}': {error}"))),
         },
-        Specifier::Filename(path) => {
-            let mut body = Vec::new();
-            std::fs::File::open(path)
-                .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut body))
-                .map_err(|error| ("filename", format!("cannot read '{path}': {error}")))?;
-            Ok(Bytes::from(body))
-        }
+        Specifier::Filename(path) => match weir_xds::read_file(path.as_ref(), limit as u64) {
+            Ok(body) => Ok(Bytes::from(body)),
+            Err(ReadError::TooLarge(_)) => Err(("filename", format!("'{path}': {}", too_large(limit + 1, limit)))),
+            Err(error) => Err(("filename", format!("cannot read '{path}': {error}"))),
+        },
     }
 }
 
