@@ -73,10 +73,23 @@ impl fmt::Display for Path<'_> {
 
 /// The known word nearest to a misspelled one, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_by(distance, text, known)
+}
+
+fn nearest_by<'a>(
+    mut distance: impl FnMut(&str, &str) -> usize,
+    text: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let plain = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
     let given = plain(text);
     let allowed = 1 + given.len() / 4;
-    let ranked = known.into_iter().map(|word| (distance(&given, &plain(word)), word));
+    let ranked = known.into_iter().filter_map(|word| {
+        let plain = plain(word);
+        // Each letter too many is one to drop. Looking at the lengths first also bounds the work: the text may be megabytes.
+        let is_within_reach = given.len().abs_diff(plain.len()) <= allowed;
+        is_within_reach.then(|| (distance(&given, &plain), word))
+    });
     ranked.filter(|(d, _)| *d <= allowed).min_by_key(|(d, _)| *d).map(|(_, word)| word)
 }
 
@@ -110,6 +123,20 @@ mod tests {
         assert_eq!(nearest("connectTimeOut", known), Some("connect_timeout"));
         assert_eq!(nearest("nam", ["type", "name"]), Some("name"));
         assert_eq!(nearest("entirely_else", known), None);
+    }
+
+    #[test]
+    fn a_long_text_is_not_compared() {
+        let known = ["name", "twenty_letters_and_four"];
+        for (length, comparisons) in [(4, 1), (26, 1), (30, 0), (70_000, 0)] {
+            let mut compared = 0;
+            let count = |_: &str, _: &str| {
+                compared += 1;
+                usize::MAX
+            };
+            assert_eq!(nearest_by(count, &"x".repeat(length), known), None);
+            assert_eq!(compared, comparisons, "{length}");
+        }
     }
 
     #[test]
