@@ -23,6 +23,7 @@ mod late_files;
 mod moving;
 mod not_files;
 mod plugins;
+mod refusals;
 mod refused;
 mod silence;
 mod slow_readers;

@@ -224,10 +224,14 @@ impl Section {
     fn error_state(&self, rejection: &Rejection) -> Value {
         let reasons: Vec<_> = rejection.problems.iter().map(ToString::to_string).collect();
         let mut state = json!({
-            "failed_configuration": weir_xds::to_json_any(&self.kind.type_url(), &rejection.bytes),
             "last_update_attempt": date(rejection.at),
             "details": reasons.join("; "),
         });
+        // Of what could not be read at all there is nothing to show.
+        if let Some(object) = state.as_object_mut().filter(|_| !rejection.bytes.is_empty()) {
+            let failed = weir_xds::to_json_any(&self.kind.type_url(), &rejection.bytes);
+            object.insert("failed_configuration".to_owned(), failed);
+        }
         if let Some(object) = state.as_object_mut().filter(|_| !rejection.version.is_empty()) {
             object.insert("version_info".to_owned(), rejection.version.clone().into());
         }

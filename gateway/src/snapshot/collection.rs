@@ -8,6 +8,7 @@ use bytes::Bytes;
 use weir_xds::{Kind, Problem, Resource};
 
 use super::Problems;
+use super::asides::Aside;
 use super::update::{Rejected, Report, Update, Warning};
 use super::wanted::Wanted;
 
@@ -133,6 +134,15 @@ impl<T> Collection<T> {
         self.refused().any(|(entry, _)| *entry.source == *source)
     }
 
+    /// Whether a version is in force that this source gave to the name; of an empty name, to any.
+    pub(super) fn keeps(&self, name: &str, source: &str) -> bool {
+        match self.by_source.get(source) {
+            Some(names) if name.is_empty() => names.iter().any(|name| self.good(name).is_some()),
+            Some(names) => names.contains(name) && self.good(name).is_some(),
+            None => false,
+        }
+    }
+
     /// Everything, by name.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Entry<T>)> {
         self.entries.iter()
@@ -193,16 +203,17 @@ impl<T> Collection<T> {
         let mut seen = HashSet::new();
         for resource in update.resources {
             let name: Arc<str> = resource.name.as_str().into();
-            let twice = (!seen.insert(Arc::clone(&name)) && resource.problems.is_empty())
-                .then(|| format!("the name {name:?} stands here twice"));
+            let twice = (!seen.insert(Arc::clone(&name))).then(|| format!("the name {name:?} stands here twice"));
+            let is_second = twice.is_some();
             if let Some(reason) = twice.or_else(|| self.unusable_name(&resource, &update.source)) {
-                // A name that could not be read is missing for a reason that is known.
-                let known = resource.name.is_empty() && !resource.problems.is_empty();
+                // Of a name that could not be read, and of a second one in a document, the reason is told already.
+                let known = !resource.problems.is_empty() && (is_second || resource.name.is_empty());
                 let problem = (!known).then(|| Problem { path: resource.path.clone(), line: None, reason });
-                let problems = resource.problems.iter().cloned().chain(problem).collect();
+                let problems: Vec<_> = resource.problems.iter().cloned().chain(problem).collect();
                 let source = Arc::clone(&update.source);
-                let (kind, name) = (resource.kind, resource.name);
-                report.rejected.push(Rejected { kind, name, source, problems, kept: false });
+                let (kind, name, kept) = (resource.kind, resource.name.clone(), self.keeps(&name, &update.source));
+                report.asides.push(Aside::of(resource, problems.clone()));
+                report.rejected.push(Rejected { kind, name, source, problems, kept });
                 continue;
             }
             if !resource.problems.is_empty() {
@@ -233,7 +244,7 @@ impl<T> Collection<T> {
                         good.path = resource.path;
                     }
                 }
-                report.unchanged += 1;
+                report.unchanged.push(name);
                 continue;
             }
             let mut problems = Problems::new();

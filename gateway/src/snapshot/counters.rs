@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_xds::{Kind, content_hash};
+use weir_xds::Kind;
 
 use super::collection::Collection;
 use super::compile::listener::CompiledListener;
 use super::update::STATIC;
+use super::version::version_number;
 use crate::cluster::Cluster;
 use crate::telemetry::metrics::names::{self, cds, cluster, cluster_manager, lds, listener_manager, rds, sds, weir};
 use crate::telemetry::metrics::{Registry, Scope};
@@ -28,6 +29,30 @@ pub(super) struct Counters {
     secrets: HashMap<Arc<str>, Scope<names::Sds>>,
 }
 
+/// What became of an update, for one that takes something from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome<'a> {
+    /// It came into force; with the version of it.
+    Accepted(&'a str),
+    /// It is what is in force already.
+    Unchanged(&'a str),
+    /// It has nothing at all, which means no change.
+    Empty,
+    /// It cannot be used, or does not have what is taken from it.
+    Refused,
+    /// It could not be read.
+    Failed,
+}
+
+impl Outcome<'_> {
+    fn version(self) -> Option<u64> {
+        match self {
+            Self::Accepted(version) | Self::Unchanged(version) => Some(version_number(version)),
+            Self::Empty | Self::Refused | Self::Failed => None,
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
@@ -40,12 +65,12 @@ impl Counters {
         }
     }
 
-    /// An update of a source was taken, or a part of it was refused.
-    pub(super) fn source(&self, kind: Kind, source: &str, version: &str, accepted: bool) {
+    /// An update of a source was taken, or a part of it was refused; `reloaded`: something of it came into force.
+    pub(super) fn source(&self, kind: Kind, source: &str, version: &str, accepted: bool, reloaded: bool) {
         if source == STATIC {
             return;
         }
-        let version = content_hash(version.as_bytes());
+        let version = version_number(version);
         match kind {
             Kind::Listener => {
                 self.lds.inc(lds::UPDATE_ATTEMPT);
@@ -59,10 +84,12 @@ impl Counters {
                 self.cds.inc(cds::UPDATE_ATTEMPT);
                 self.cds.inc(if accepted { cds::UPDATE_SUCCESS } else { cds::UPDATE_REJECTED });
                 if accepted {
-                    self.cds.inc(cds::CONFIG_RELOAD);
-                    self.cds.set(cds::CONFIG_RELOAD_TIME_MS, now_ms());
                     self.cds.set(cds::UPDATE_TIME, now_ms());
                     self.cds.set(cds::VERSION, version);
+                }
+                if reloaded {
+                    self.cds.inc(cds::CONFIG_RELOAD);
+                    self.cds.set(cds::CONFIG_RELOAD_TIME_MS, now_ms());
                 }
             }
             // Counted for each resource.
@@ -86,66 +113,62 @@ impl Counters {
         }
     }
 
-    /// The file of a route configuration could not be read, for all listeners that name it.
-    pub(super) fn routes_failed(&self, listeners: &Collection<CompiledListener>, name: &str) {
+    /// An update of a route configuration, for all listeners that name it.
+    pub(super) fn routes(&self, listeners: &Collection<CompiledListener>, name: &str, outcome: Outcome<'_>) {
         let users = listeners.all().flat_map(|(_, good)| &good.value.rds).filter(|(of, _)| **of == *name);
         for (_, scope) in users {
             scope.inc(rds::UPDATE_ATTEMPT);
-            scope.inc(rds::UPDATE_FAILURE);
-        }
-    }
-
-    /// A route configuration came, for all listeners that name it.
-    pub(super) fn routes(&self, listeners: &Collection<CompiledListener>, name: &str, accepted: bool) {
-        let users = listeners.all().flat_map(|(_, good)| &good.value.rds).filter(|(of, _)| **of == *name);
-        for (_, scope) in users {
-            scope.inc(rds::UPDATE_ATTEMPT);
-            scope.inc(if accepted { rds::UPDATE_SUCCESS } else { rds::UPDATE_REJECTED });
-            if accepted {
+            match outcome {
+                Outcome::Accepted(_) | Outcome::Unchanged(_) => scope.inc(rds::UPDATE_SUCCESS),
+                Outcome::Empty => {
+                    scope.inc(rds::UPDATE_SUCCESS);
+                    scope.inc(rds::UPDATE_EMPTY);
+                }
+                Outcome::Refused => scope.inc(rds::UPDATE_REJECTED),
+                Outcome::Failed => scope.inc(rds::UPDATE_FAILURE),
+            }
+            if let Outcome::Accepted(_) = outcome {
                 scope.inc(rds::CONFIG_RELOAD);
                 scope.set(rds::CONFIG_RELOAD_TIME_MS, now_ms());
+            }
+            if let Some(version) = outcome.version() {
                 scope.set(rds::UPDATE_TIME, now_ms());
+                scope.set(rds::VERSION, version);
             }
         }
     }
 
-    /// A secret came.
-    pub(super) fn secret(&mut self, registry: &Registry, name: &str, accepted: bool) {
+    /// An update of a secret.
+    pub(super) fn secret(&mut self, registry: &Registry, name: &str, outcome: Outcome<'_>) {
         let scope = self.sds(registry, name);
         scope.inc(sds::UPDATE_ATTEMPT);
-        scope.inc(if accepted { sds::UPDATE_SUCCESS } else { sds::UPDATE_REJECTED });
-        if accepted {
+        scope.inc(match outcome {
+            Outcome::Accepted(_) | Outcome::Unchanged(_) | Outcome::Empty => sds::UPDATE_SUCCESS,
+            Outcome::Refused => sds::UPDATE_REJECTED,
+            Outcome::Failed => sds::UPDATE_FAILURE,
+        });
+        if let Some(version) = outcome.version() {
             scope.set(sds::UPDATE_TIME, now_ms());
+            scope.set(sds::VERSION, version);
         }
     }
 
-    /// The file of a secret could not be read.
-    pub(super) fn secret_failed(&mut self, registry: &Registry, name: &str) {
-        let scope = self.sds(registry, name);
-        scope.inc(sds::UPDATE_ATTEMPT);
-        scope.inc(sds::UPDATE_FAILURE);
-    }
-
-    /// The file of a cluster's endpoints could not be read.
-    pub(super) fn endpoints_failed(&self, cluster: &Cluster) {
+    /// An update of a cluster's endpoints.
+    pub(super) fn endpoints(&self, cluster: &Cluster, outcome: Outcome<'_>) {
         let metrics = cluster.runtime.metrics();
         metrics.inc(cluster::UPDATE_ATTEMPT);
-        metrics.inc(cluster::UPDATE_FAILURE);
-    }
-
-    /// The source of a cluster's endpoints has nothing at all.
-    pub(super) fn endpoints_empty(&self, cluster: &Cluster) {
-        let metrics = cluster.runtime.metrics();
-        metrics.inc(cluster::UPDATE_ATTEMPT);
-        metrics.inc(cluster::UPDATE_SUCCESS);
-        metrics.inc(cluster::UPDATE_EMPTY);
-    }
-
-    /// A cluster's endpoints came and cannot be used.
-    pub(super) fn endpoints_refused(&self, cluster: &Cluster) {
-        let metrics = cluster.runtime.metrics();
-        metrics.inc(cluster::UPDATE_ATTEMPT);
-        metrics.inc(cluster::UPDATE_REJECTED);
+        match outcome {
+            Outcome::Accepted(_) | Outcome::Unchanged(_) => metrics.inc(cluster::UPDATE_SUCCESS),
+            Outcome::Empty => {
+                metrics.inc(cluster::UPDATE_SUCCESS);
+                metrics.inc(cluster::UPDATE_EMPTY);
+            }
+            Outcome::Refused => metrics.inc(cluster::UPDATE_REJECTED),
+            Outcome::Failed => metrics.inc(cluster::UPDATE_FAILURE),
+        }
+        if let Some(version) = outcome.version() {
+            metrics.set(cluster::VERSION, version);
+        }
     }
 
     /// A secret's files changed, and cannot be used.
@@ -161,12 +184,10 @@ impl Counters {
         self.secrets.entry(name.into()).or_insert_with(|| registry.scope(names::Sds, name))
     }
 
-    /// A cluster's endpoints came.
-    pub(super) fn endpoints(&self, before: &Cluster, cluster: &Cluster) {
-        let metrics = cluster.runtime.metrics();
-        metrics.inc(cluster::UPDATE_ATTEMPT);
-        metrics.inc(cluster::UPDATE_SUCCESS);
-        metrics.add(cluster::MEMBERSHIP_CHANGE, cluster.endpoints.changed_priorities(Some(&before.endpoints)) as u64);
+    /// A cluster has other endpoints now.
+    pub(super) fn members(&self, before: &Cluster, cluster: &Cluster) {
+        let changed = cluster.endpoints.changed_priorities(Some(&before.endpoints)) as u64;
+        cluster.runtime.metrics().add(cluster::MEMBERSHIP_CHANGE, changed);
         cluster.publish_gauges();
     }
 

@@ -1,5 +1,6 @@
 //! The compiled configuration: Snapshot, SnapshotStore, Publisher, and compilation of each kind of resource.
 
+mod asides;
 mod collection;
 pub mod compile;
 mod conflicts;
@@ -9,6 +10,7 @@ mod dump;
 pub mod listener;
 mod listeners;
 pub mod local_reply;
+mod outcomes;
 pub mod problem;
 pub mod publisher;
 #[cfg(test)]
@@ -23,6 +25,7 @@ pub mod store;
 pub(crate) mod testing;
 mod unused;
 pub mod update;
+mod version;
 mod wanted;
 
 pub use dump::{DumpEntry, Rejection};

@@ -7,14 +7,16 @@ use std::time::{Instant, SystemTime};
 use prost::Message;
 use weir_xds::{Kind, Problem, Resource, pb};
 
+use super::asides::{Aside, Asides};
 use super::collection::Collection;
 use super::compile::cluster::{ClusterCx, compile_cluster, compile_update, eds_reference};
 use super::compile::connection_manager::compile_routes;
 use super::compile::listener::{CompiledListener, secrets};
 use super::compile::secret::compile_secret;
 use super::compile::transport_socket::TlsCx;
-use super::counters::Counters;
+use super::counters::{Counters, Outcome};
 use super::listener::{Awaited, Listener};
+use super::outcomes::Listed;
 use super::references::KnownReferences;
 use super::snapshot::{RouteConfig, Snapshot};
 use super::stopped::Stopped;
@@ -58,7 +60,9 @@ pub struct Publisher {
     /// Clusters as they were before those in the table, until the next snapshot is in force.
     replaced: Vec<Arc<Cluster>>,
     /// Which clusters take the assignment of a service.
-    eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    pub(super) eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Refusals that are only shown.
+    pub(super) asides: Asides,
     pub(super) counters: Counters,
     pub(super) store: Arc<SnapshotStore>,
     /// Snapshots that somebody may still hold: freed here, never by a worker.
@@ -112,6 +116,7 @@ impl Publisher {
             table: ClusterTable::new(),
             replaced: Vec::new(),
             eds_clusters: HashMap::new(),
+            asides: Asides::default(),
             counters,
             store,
             retired: Vec::new(),
@@ -136,7 +141,8 @@ impl Publisher {
             let (mine, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|update| update.kind == kind);
             rest = others;
             for update in mine {
-                let (source, before) = (Arc::clone(&update.source), report.rejected.len());
+                let (source, before, accepted) = (Arc::clone(&update.source), report.rejected.len(), report.accepted);
+                let listed = Listed::of(&update, &report);
                 let version = update.resources.first().map(|r| r.version.clone()).unwrap_or_default();
                 match kind {
                     Kind::Secret => came |= self.take_secrets(update, &mut report),
@@ -149,7 +155,10 @@ impl Publisher {
                     Kind::Listener => changed.listeners |= self.take_listeners(update, &mut report),
                     Kind::Extension => refuse_extensions(update, &mut report),
                 }
-                self.counters.source(kind, &source, &version, report.rejected.len() == before);
+                let is_right = report.rejected.len() == before;
+                self.counters.source(kind, &source, &version, is_right, report.accepted > accepted);
+                self.count_outcomes(&listed, &mut report);
+                self.asides.replace(kind, &source, std::mem::take(&mut report.asides));
             }
         }
         if came {
@@ -168,33 +177,24 @@ impl Publisher {
     /// A source whose document cannot be used as a whole: all that it had stays.
     pub fn refuse(&mut self, source: &Arc<str>, kind: Kind, problems: Vec<Problem>) -> Report {
         let started = Instant::now();
-        let rejected = Rejected { kind, name: String::new(), source: Arc::clone(source), problems, kept: true };
+        self.count_failure(source, kind, &problems);
+        let kept = self.keeps(kind, source);
+        let rejected = Rejected { kind, name: String::new(), source: Arc::clone(source), problems, kept };
         let report = Report { rejected: vec![rejected], ..Report::default() };
-        self.count_failure(source, kind);
         self.conclude(started, &report, &Changed::default());
         report
     }
 
-    fn count_failure(&mut self, source: &str, kind: Kind) {
-        self.counters.source_failed(kind);
-        for name in &self.of_source(kind, source) {
-            match kind {
-                Kind::Route => self.counters.routes_failed(&self.listeners, name),
-                Kind::Secret => self.counters.secret_failed(&self.settings.registry, name),
-                Kind::Endpoint => {
-                    let clusters = self.eds_clusters.get(name.as_str()).into_iter().flatten();
-                    clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_failed(c));
-                }
-                Kind::Cluster | Kind::Listener | Kind::Extension => {}
-            }
+    /// Whether something of this source is in force.
+    fn keeps(&self, kind: Kind, source: &str) -> bool {
+        match kind {
+            Kind::Secret => self.secrets.keeps("", source),
+            Kind::Endpoint => self.endpoints.keeps("", source),
+            Kind::Cluster => self.clusters.keeps("", source),
+            Kind::Route => self.routes.keeps("", source),
+            Kind::Listener => self.listeners.keeps("", source),
+            Kind::Extension => false,
         }
-    }
-
-    /// The names that something takes from this source.
-    fn of_source(&mut self, kind: Kind, source: &str) -> Vec<String> {
-        let references = self.references();
-        let all = references.iter().filter(|r| r.kind == kind && r.path.to_str() == Some(source));
-        all.map(|reference| reference.name.clone()).collect()
     }
 
     /// Whether a version of a resource is refused that this source has.
@@ -251,33 +251,23 @@ impl Publisher {
     }
 
     pub(super) fn compile_secrets(&mut self, update: Update, report: &mut Report) -> bool {
-        let (before, source) = (report.rejected.len(), Arc::clone(&update.source));
         let candidates = self.secrets.candidates(update, report, |resource, _, problems| {
             compile_secret(&decode::<pb::tls::Secret>(resource, problems)?, problems)
         });
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for candidate in candidates {
             if *candidate.source != *STATIC {
-                self.counters.secret(&self.settings.registry, &candidate.name, true);
+                let outcome = Outcome::Accepted(&candidate.resource.version);
+                self.counters.secret(&self.settings.registry, &candidate.name, outcome);
             }
             self.tls_secrets.publish(&candidate.name, Arc::clone(&candidate.value));
             self.secrets.accept(candidate, now, report);
-        }
-        for rejected in report.rejected.iter().skip(before).filter(|_| *source != *STATIC) {
-            self.counters.secret(&self.settings.registry, &rejected.name, false);
         }
         changed
     }
 
     fn take_endpoints(&mut self, update: Update, report: &mut Report) -> bool {
         self.endpoints.unlist(&update);
-        if update.resources.is_empty() {
-            self.of_source(Kind::Endpoint, &update.source).iter().for_each(|name| {
-                let clusters = self.eds_clusters.get(name.as_str()).into_iter().flatten();
-                clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_empty(c));
-            });
-        }
-        let refused = report.rejected.len();
         let candidates = self.endpoints.candidates(update, report, |resource, _, problems| {
             compile_update(&decode::<pb::endpoint::ClusterLoadAssignment>(resource, problems)?, problems)
         });
@@ -286,15 +276,12 @@ impl Publisher {
             for name in self.eds_clusters.get(&candidate.name).into_iter().flatten() {
                 let Some(before) = self.table.find(name) else { continue };
                 let cluster = Arc::new(before.with_assignment(candidate.value.clone()));
-                self.counters.endpoints(before, &cluster);
+                self.counters.members(before, &cluster);
+                self.counters.endpoints(&cluster, Outcome::Accepted(&candidate.resource.version));
                 self.replaced.extend(self.table.insert(cluster));
                 changed = true;
             }
             self.endpoints.accept(candidate, now, report);
-        }
-        for rejected in report.rejected.iter().skip(refused) {
-            let clusters = self.eds_clusters.get(rejected.name.as_str()).into_iter().flatten();
-            clusters.filter_map(|name| self.table.find(name)).for_each(|c| self.counters.endpoints_refused(c));
         }
         changed
     }
@@ -359,12 +346,7 @@ impl Publisher {
 
     fn take_routes(&mut self, update: Update, report: &mut Report) -> bool {
         self.routes.unlist(&update);
-        let before = report.rejected.len();
-        let changed = self.compile_route_configs(update, report);
-        for rejected in report.rejected.iter().skip(before) {
-            self.counters.routes(&self.listeners, &rejected.name, false);
-        }
-        changed
+        self.compile_route_configs(update, report)
     }
 
     pub(super) fn compile_route_configs(&mut self, update: Update, report: &mut Report) -> bool {
@@ -375,7 +357,8 @@ impl Publisher {
         });
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for candidate in candidates {
-            self.counters.routes(&self.listeners, &candidate.name, true);
+            let outcome = Outcome::Accepted(&candidate.resource.version);
+            self.counters.routes(&self.listeners, &candidate.name, outcome);
             self.routes.accept(candidate, now, report);
         }
         changed
@@ -480,7 +463,7 @@ impl Publisher {
             );
         }
         let Report { accepted, unchanged, removed, rejected, .. } = report;
-        let rejected = rejected.len();
+        let (unchanged, rejected) = (unchanged.len(), rejected.len());
         if *accepted == 0 && *removed == 0 && rejected == 0 {
             tracing::debug!(target: "config", version, unchanged, "nothing changed");
         } else {
@@ -505,9 +488,10 @@ fn refused<T>(collection: &Collection<T>, tried: &HashSet<(Kind, String)>) -> Ve
 fn refuse_extensions(update: Update, report: &mut Report) {
     for resource in update.resources {
         let reason = "filters over ECDS are not supported: configure them in the connection manager".to_owned();
-        let problem = Problem { path: resource.path, line: None, reason };
-        let problems = resource.problems.into_iter().chain([problem]).collect();
-        let (kind, name, source) = (resource.kind, resource.name, Arc::clone(&update.source));
+        let problem = Problem { path: resource.path.clone(), line: None, reason };
+        let problems: Vec<_> = resource.problems.iter().cloned().chain([problem]).collect();
+        let (kind, name, source) = (resource.kind, resource.name.clone(), Arc::clone(&update.source));
+        report.asides.push(Aside::of(resource, problems.clone()));
         report.rejected.push(Rejected { kind, name, source, problems, kept: false });
     }
 }

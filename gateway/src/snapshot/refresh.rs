@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use weir_xds::{Kind, Problem};
 
 use super::collection::{Collection, Entry, Refused};
+use super::counters::Outcome;
 use super::publisher::{Changed, Publisher};
 use super::update::{Report, Update};
 use crate::tls::SecretSlot;
@@ -65,12 +66,14 @@ impl Publisher {
         let names: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
         for name in names {
             let Some(good) = self.secrets.good(&name) else { continue };
+            let version = good.version.clone();
             match good.value.source.clone().load() {
                 Ok(loaded) => {
                     let loaded = Arc::new(loaded);
                     self.tls_secrets.publish(&name, Arc::clone(&loaded));
                     self.secrets.renew(&name, loaded, SystemTime::now());
-                    self.counters.secret(&self.settings.registry, &name, true);
+                    let outcome = Outcome::Accepted(&version);
+                    self.counters.secret(&self.settings.registry, &name, outcome);
                     report.accepted += 1;
                 }
                 Err(error) => {

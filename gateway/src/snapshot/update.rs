@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use weir_xds::{Kind, Problem, Resource};
 
+use super::asides::Aside;
+
 /// The source of what stands in the bootstrap itself.
 pub const STATIC: &str = "static";
 
@@ -41,14 +43,16 @@ pub struct Rejected {
 pub struct Report {
     /// Resources that are new or changed.
     pub accepted: usize,
-    /// Resources that are as they were.
-    pub unchanged: usize,
+    /// The names of resources that are as they were.
+    pub unchanged: Vec<Arc<str>>,
     /// Resources that are gone.
     pub removed: usize,
     /// Resources that were refused.
     pub rejected: Vec<Rejected>,
     /// What was taken, and is most likely not meant.
     pub warnings: Vec<Warning>,
+    /// What of the rejected has no entry of its own.
+    pub(super) asides: Vec<Aside>,
 }
 
 /// Something that was taken, and is most likely not what its author means.

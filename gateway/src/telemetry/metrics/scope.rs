@@ -425,7 +425,8 @@ impl Reading<'_> {
         let slot = usize::from(gauge_slot(self.scope.table, 0)) + index;
         let hot = self.scope.used().filter_map(|m| m.values.get(slot)).map(|v| v.load(Ordering::Relaxed));
         let levels = hot.filter(|v| *v != UNUSED).map(|v| v.wrapping_sub(ZERO));
-        let sum = levels.chain(self.sparse(slot)).reduce(u64::wrapping_add)?;
+        let Some(sum) = levels.reduce(u64::wrapping_add) else { return self.sparse(slot) };
+        let sum = sum.wrapping_add(self.sparse(slot).unwrap_or_default());
         // Workers are read one after the other: a sum may be below zero for a moment.
         Some(if sum > i64::MAX as u64 { 0 } else { sum })
     }

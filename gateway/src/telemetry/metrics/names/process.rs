@@ -85,6 +85,7 @@ kinds! {
     Rds rds "http.{envoy_http_conn_manager_prefix}.rds.{envoy_rds_route_config}" {
         counters {
             UPDATE_ATTEMPT "update_attempt";
+            UPDATE_EMPTY "update_empty";
             UPDATE_FAILURE "update_failure";
             UPDATE_REJECTED "update_rejected";
             UPDATE_SUCCESS "update_success";
