@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use weir_tests::{Bootstrap, Client, Gateway, Hcm, eventually, get, socket_address};
 
 /// Routes of the connection manager that answer with this text.
@@ -170,4 +171,35 @@ async fn a_file_that_a_refused_listener_named_counts_for_the_good_one() {
     replace(&file, json!([listener(any, routed_by(&two))]));
 
     eventually("the routes of the other file", async || says(gateway.address()).await == "two").await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_bound_is_not_active_and_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("listeners.json");
+    let gateway = serving(&file, answering("old")).await;
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut new = listener(other.local_addr().unwrap(), answering("new"));
+    new["name"] = "new".into();
+    let states = async || {
+        let dump = gateway.admin("/config_dump?resource=dynamic_listeners&name_regex=new").await.text();
+        let dump: Value = serde_json::from_str(&dump).unwrap();
+        let config = &dump["configs"][0];
+        let reason = config["error_state"]["details"].as_str().unwrap_or_default().to_owned();
+        (config["active_state"].is_object(), reason)
+    };
+    let began = Instant::now();
+
+    replace(&file, json!([listener(([127, 0, 0, 1], 0).into(), answering("old")), new]));
+
+    gateway.stat_becomes("listener_manager.lds.update_rejected", 1).await;
+    let (is_active, reason) = states().await;
+    assert!(!is_active && reason.starts_with("resources[1].address: cannot bind 127.0.0.1:"), "{reason}");
+    eventually("it was tried twice more", async || began.elapsed() > Duration::from_secs(2)).await;
+    drop(other);
+    eventually("it is active", async || states().await == (true, String::new())).await;
+    let counted = async |name: &str| gateway.stat(&format!("listener_manager.{name}")).await.unwrap();
+    assert_eq!((counted("listener_create_failure").await, counted("listener_create_success").await), (1, 2));
+    assert_eq!((counted("lds.update_attempt").await, counted("lds.update_success").await), (2, 1));
+    assert_eq!(counted("lds.update_rejected").await, 1);
 }

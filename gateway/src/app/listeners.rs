@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -14,15 +14,21 @@ use super::workers::{Mail, Workers};
 use crate::control::{Control, Listening};
 use crate::proxy::listener::Accepting;
 use crate::snapshot::listener::Listener;
-use crate::snapshot::{Publisher, SnapshotStore, Stopped};
+use crate::snapshot::{Publisher, SnapshotStore, Stopped, Unbound};
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name}: cannot bind {address}: {source}{}", remedy(.source))]
+#[error("listener {name}: {}", self.reason())]
 pub struct BindError {
     name: Arc<str>,
     address: SocketAddr,
     source: io::Error,
+}
+
+impl BindError {
+    fn reason(&self) -> String {
+        format!("cannot bind {}: {}{}", self.address, self.source, remedy(&self.source))
+    }
 }
 
 /// A listener that could not be bound is tried again after this time, doubled up to the second one.
@@ -53,6 +59,7 @@ struct Bound {
 
 struct Failed {
     address: SocketAddr,
+    unbound: Unbound,
     again: Instant,
     pause: Duration,
 }
@@ -85,7 +92,8 @@ impl Listeners {
         }
         self.warming.retain(|name, _| names.contains(name));
         self.failed.retain(|name, _| names.contains(name));
-        let (mut again, mut opened, mut ready, mut waiting) = (None, Vec::new(), Vec::new(), 0);
+        let (mut again, mut opened, mut ready) = (None, Vec::new(), Vec::new());
+        let (mut waiting, mut unbound, mut news) = (0, 0, Vec::new());
         for listener in &newest {
             if self.stopped.is_some_and(|which| which.concerns(listener)) {
                 continue;
@@ -100,6 +108,7 @@ impl Listeners {
             let look_at = match self.warm(listener, publisher) {
                 Warm::Wait(until, missing) => {
                     waiting += 1;
+                    self.failed.remove(&listener.name);
                     if keeps_from_ready {
                         control.block(blocker(&listener.name), format!("waits for {missing}"));
                     }
@@ -112,7 +121,7 @@ impl Listeners {
                 }
                 Warm::Ready => match self.pause_of(listener) {
                     Some(until) => {
-                        waiting += 1;
+                        unbound += 1;
                         Some(until)
                     }
                     None => match open_all(listener, workers.count()) {
@@ -123,13 +132,13 @@ impl Listeners {
                             None
                         }
                         Err(error) => {
-                            waiting += 1;
+                            unbound += 1;
                             if keeps_from_ready {
                                 control.block(blocker(&listener.name), error.to_string());
                             }
-                            let (is_first, again) = self.fail(listener);
-                            publisher.count_bind_failure(&listener.name, is_first);
+                            let (is_first, again) = self.fail(listener, error.reason());
                             if is_first {
+                                news.push(Arc::clone(&listener.name));
                                 errors.push(error);
                             }
                             Some(again)
@@ -140,7 +149,9 @@ impl Listeners {
             again = [again, look_at].into_iter().flatten().min();
         }
         control.set_waiting_listeners(waiting);
-        self.settled |= waiting == 0 && !control.is_starting();
+        self.settled |= waiting + unbound == 0 && !control.is_starting();
+        let failed = self.failed.iter().map(|(name, failed)| (Arc::clone(name), failed.unbound.clone()));
+        publisher.follow_sockets(failed.collect(), &news, opened.len());
         publisher.promote(&ready);
         self.begin(opened, workers, control);
         let snapshot = publisher.store().load();
@@ -188,12 +199,14 @@ impl Listeners {
     }
 
     /// Notes that it could not be bound. Whether that is news, and when to try again.
-    fn fail(&mut self, listener: &Listener) -> (bool, Instant) {
+    fn fail(&mut self, listener: &Listener, reason: String) -> (bool, Instant) {
         let before = self.failed.get(&listener.name).filter(|failed| failed.address == listener.address);
         let is_first = before.is_none();
         let pause = before.map_or(BACK_OFF.0, |failed| (failed.pause * 2).min(BACK_OFF.1));
         let again = Instant::now() + pause;
-        self.failed.insert(Arc::clone(&listener.name), Failed { address: listener.address, again, pause });
+        let since = before.map_or_else(SystemTime::now, |failed| failed.unbound.since);
+        let failed = Failed { address: listener.address, unbound: Unbound { reason, since }, again, pause };
+        self.failed.insert(Arc::clone(&listener.name), failed);
         (is_first, again)
     }
 

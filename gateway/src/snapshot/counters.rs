@@ -70,22 +70,15 @@ impl Counters {
         if source == STATIC {
             return;
         }
-        let version = version_number(version);
         match kind {
-            Kind::Listener => {
-                self.lds.inc(lds::UPDATE_ATTEMPT);
-                self.lds.inc(if accepted { lds::UPDATE_SUCCESS } else { lds::UPDATE_REJECTED });
-                if accepted {
-                    self.lds.set(lds::UPDATE_TIME, now_ms());
-                    self.lds.set(lds::VERSION, version);
-                }
-            }
+            // What became of it shows when sockets are bound.
+            Kind::Listener => self.lds.inc(lds::UPDATE_ATTEMPT),
             Kind::Cluster => {
                 self.cds.inc(cds::UPDATE_ATTEMPT);
                 self.cds.inc(if accepted { cds::UPDATE_SUCCESS } else { cds::UPDATE_REJECTED });
                 if accepted {
                     self.cds.set(cds::UPDATE_TIME, now_ms());
-                    self.cds.set(cds::VERSION, version);
+                    self.cds.set(cds::VERSION, version_number(version));
                 }
                 if reloaded {
                     self.cds.inc(cds::CONFIG_RELOAD);
@@ -202,17 +195,24 @@ impl Counters {
         self.clusters.inc(cluster_manager::CLUSTER_REMOVED);
     }
 
-    pub(super) fn listener(&self, known: bool) {
+    pub(super) fn listener(&self, known: bool, has_socket: bool) {
         let id = if known { listener_manager::LISTENER_MODIFIED } else { listener_manager::LISTENER_ADDED };
         self.listeners.inc(id);
-        self.listeners.inc(listener_manager::LISTENER_CREATE_SUCCESS);
+        self.listeners.add(listener_manager::LISTENER_CREATE_SUCCESS, u64::from(has_socket));
     }
 
-    /// A listener could not be bound; `refused` if a source is to be told so.
-    pub(super) fn listener_not_bound(&self, refused: bool) {
-        self.listeners.inc(listener_manager::LISTENER_CREATE_FAILURE);
-        if refused {
-            self.lds.inc(lds::UPDATE_REJECTED);
+    /// Listeners got sockets, and others could not be bound.
+    pub(super) fn sockets(&self, opened: usize, failed: usize) {
+        self.listeners.add(listener_manager::LISTENER_CREATE_SUCCESS, opened as u64);
+        self.listeners.add(listener_manager::LISTENER_CREATE_FAILURE, failed as u64);
+    }
+
+    /// What became of an update of listeners.
+    pub(super) fn listeners_updated(&self, accepted: bool, version: &str) {
+        self.lds.inc(if accepted { lds::UPDATE_SUCCESS } else { lds::UPDATE_REJECTED });
+        if accepted {
+            self.lds.set(lds::UPDATE_TIME, now_ms());
+            self.lds.set(lds::VERSION, version_number(version));
         }
     }
 

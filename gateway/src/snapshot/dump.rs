@@ -62,6 +62,7 @@ pub(super) fn dump(publisher: &Publisher) -> Vec<DumpEntry> {
     for listener in all.iter_mut().take_while(|entry| entry.kind == Kind::Listener) {
         listener.warming = publisher.awaited(&listener.name).iter().map(ToString::to_string).collect();
     }
+    publisher.show_unbound(&mut all);
     publisher.asides.show(&mut all);
     all
 }

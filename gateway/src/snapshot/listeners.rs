@@ -13,7 +13,7 @@ use super::compile::listener::{CompiledListener, ListenerCx, compile_listener};
 use super::compile::transport_socket::TlsCx;
 use super::listener::Listener;
 use super::publisher::{Changed, Publisher, decode};
-use super::update::{Report, STATIC, Update};
+use super::update::{Report, Update};
 
 impl Publisher {
     /// The newest version of each listener that its source has, by name. It is not in force yet if it is
@@ -42,12 +42,6 @@ impl Publisher {
         if changed.listeners {
             self.conclude(started, &Report::default(), &changed);
         }
-    }
-
-    /// Counts that a listener could not be bound; `first` if it is not another try.
-    pub fn count_bind_failure(&self, listener: &str, first: bool) {
-        let (source, _) = self.listeners.resource(listener, weir_xds::Kind::Listener);
-        self.counters.listener_not_bound(first && *source != *STATIC);
     }
 
     /// Those that wait for nothing any more and need no new socket.
@@ -117,9 +111,12 @@ impl Publisher {
         let candidates = self.without_rival_files(candidates, report);
         let (now, changed) = (SystemTime::now(), !candidates.is_empty());
         for candidate in candidates {
-            let name = Arc::clone(&candidate.name);
+            let (name, address) = (Arc::clone(&candidate.name), candidate.value.listener.address);
             let before = self.listeners.accept(candidate, now, report);
-            self.counters.listener(before.is_some());
+            let has_socket = before.as_ref().is_some_and(|before| before.listener.address == address);
+            let has_socket = has_socket && !self.sockets.has_none(&name);
+            self.counters.listener(before.is_some(), has_socket);
+            self.sockets.wanted |= !has_socket;
             self.supersede(name, before);
         }
         changed

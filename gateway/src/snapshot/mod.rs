@@ -19,6 +19,7 @@ mod references;
 mod refresh;
 #[allow(clippy::module_inception, reason = "it is what the folder is about")]
 pub mod snapshot;
+mod sockets;
 pub mod stopped;
 pub mod store;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use problem::{Problem, Problems};
 pub use publisher::{Publisher, PublisherSettings};
 pub use refresh::WatchedFile;
 pub use snapshot::{RouteConfig, Snapshot};
+pub use sockets::Unbound;
 pub use stopped::Stopped;
 pub use store::SnapshotStore;
 pub use update::{Reference, Rejected, Report, STATIC, Update, Warning};

@@ -19,6 +19,7 @@ use super::listener::{Awaited, Listener};
 use super::outcomes::Listed;
 use super::references::KnownReferences;
 use super::snapshot::{RouteConfig, Snapshot};
+use super::sockets::Sockets;
 use super::stopped::Stopped;
 use super::store::SnapshotStore;
 use super::update::{Reference, Rejected, Report, STATIC, Update};
@@ -61,6 +62,8 @@ pub struct Publisher {
     replaced: Vec<Arc<Cluster>>,
     /// Which clusters take the assignment of a service.
     pub(super) eds_clusters: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// What of the listeners waits for its sockets.
+    pub(super) sockets: Sockets,
     /// Refusals that are only shown.
     pub(super) asides: Asides,
     pub(super) counters: Counters,
@@ -116,6 +119,7 @@ impl Publisher {
             table: ClusterTable::new(),
             replaced: Vec::new(),
             eds_clusters: HashMap::new(),
+            sockets: Sockets::default(),
             asides: Asides::default(),
             counters,
             store,
@@ -157,6 +161,9 @@ impl Publisher {
                 }
                 let is_right = report.rejected.len() == before;
                 self.counters.source(kind, &source, &version, is_right, report.accepted > accepted);
+                if kind == Kind::Listener && *source != *STATIC {
+                    self.settle_listeners(is_right, version);
+                }
                 self.count_outcomes(&listed, &mut report);
                 self.asides.replace(kind, &source, std::mem::take(&mut report.asides));
             }
