@@ -259,3 +259,29 @@ fn a_json_file_is_json() {
         assert_eq!(discovery.problems.len(), 1, "{discovery:?}");
     }
 }
+
+/// As deep as prost decodes; deeper is told where it stands.
+#[test]
+fn metadata_has_33_levels() {
+    let nested = |levels: usize| format!("node:\n  metadata: {}1{}\n", "{a: ".repeat(levels), "}".repeat(levels));
+    let bootstrap = read_bootstrap(&nested(33));
+    assert_eq!(bootstrap.problems, []);
+    assert!(bootstrap.proto.node.is_some_and(|node| node.metadata.is_some()));
+    let problems = read_bootstrap(&nested(34)).problems;
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("line 2: node.metadata[\"a\"][\"a\"]") && told[0].contains("nested too deep"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_number_with_a_leading_zero_is_ambiguous() {
+    for text in ["node: {metadata: {a: 010}}", "static_resources: {listeners: [{name: l, tcp_backlog_size: 010}]}"] {
+        let problems = read_bootstrap(text).all_problems();
+        assert!(problems.iter().any(|p| p.reason.starts_with("010 is octal to some")), "{problems:?}");
+    }
+    let plain = "node: {id: \"010\", metadata: {a: \"010\", b: 0, c: 0.5, d: -0.5, e: 0x1F, f: 2026-01-01}}";
+    assert_eq!(read_bootstrap(plain).all_problems(), []);
+}

@@ -98,9 +98,11 @@ impl<'t> Decoder<'t> {
 
     fn any_body(&mut self, message: &'static Message, at: usize, skip: &[&str]) {
         self.put_type_url(message);
+        let around = std::mem::take(&mut self.messages);
         let start = wire::open(&mut self.out, 2);
         self.message(message, at, skip);
         wire::close(&mut self.out, start);
+        self.messages = around;
     }
 
     fn put_type_url(&mut self, message: &'static Message) {
@@ -146,10 +148,10 @@ impl<'t> Decoder<'t> {
             if !seen.insert(entry.key) {
                 self.problem("given twice".to_owned());
             }
-            let start = wire::open(&mut self.out, 1);
-            wire::put_bytes_field(&mut self.out, 1, entry.key.as_bytes());
-            self.dynamic_field(2, entry.value);
-            wire::close(&mut self.out, start);
+            self.nested(1, entry.value, |inside| {
+                wire::put_bytes_field(&mut inside.out, 1, entry.key.as_bytes());
+                inside.dynamic_field(2, entry.value);
+            });
             self.path.pop();
         }
         self.line = line;
@@ -170,9 +172,7 @@ impl<'t> Decoder<'t> {
         if !self.enter(at) {
             return;
         }
-        let start = wire::open(&mut self.out, number);
-        self.dynamic(at);
-        wire::close(&mut self.out, start);
+        self.nested(number, at, |inside| inside.dynamic(at));
         self.depth -= 1;
     }
 
@@ -181,7 +181,9 @@ impl<'t> Decoder<'t> {
         match self.tape.view(at) {
             View::Scalar { .. } if self.tape.is_null(at) => wire::put_varint_field(&mut self.out, 1, 0),
             View::Scalar { text, plain: true } => {
-                if let Some(value) = scalar::boolean(text, true) {
+                if scalar::is_ambiguous(text) {
+                    self.problem(scalar::ambiguous(text));
+                } else if let Some(value) = scalar::boolean(text, true) {
                     wire::put_varint_field(&mut self.out, 4, value.into());
                 } else if let Some(value) = number(text) {
                     wire::put_tag(&mut self.out, 2, 1);
@@ -192,14 +194,10 @@ impl<'t> Decoder<'t> {
             }
             View::Scalar { text, .. } => wire::put_bytes_field(&mut self.out, 3, text.as_bytes()),
             View::Object => {
-                let start = wire::open(&mut self.out, 5);
-                self.object(at);
-                wire::close(&mut self.out, start);
+                self.nested(5, at, |inside| inside.object(at));
             }
             View::List => {
-                let start = wire::open(&mut self.out, 6);
-                self.list(at);
-                wire::close(&mut self.out, start);
+                self.nested(6, at, |inside| inside.list(at));
             }
         }
     }

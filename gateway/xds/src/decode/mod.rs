@@ -17,6 +17,8 @@ use crate::{
 
 /// How many values aliases may add to those in the text.
 const MAX_EXPANSION: usize = 1_000_000;
+/// prost decodes no more messages inside of each other. What is in an Any is decoded by itself.
+const MAX_MESSAGES: usize = 100;
 /// After so many problems, the rest is not looked at.
 const MAX_PROBLEMS: usize = 1_000;
 
@@ -86,6 +88,7 @@ fn decode_tape(tape: &Tape<'_>, message: &'static Message) -> Decoded {
         path: Path::default(),
         line: 1,
         depth: 0,
+        messages: 0,
         secret: false,
         budget: tape.len() + MAX_EXPANSION,
         problems: Vec::new(),
@@ -100,6 +103,8 @@ struct Decoder<'t> {
     path: Path<'t>,
     line: u32,
     depth: usize,
+    /// Messages around, from the document or the Any that they are in.
+    messages: usize,
     /// Inside of a field that Envoy's API marks as sensitive.
     secret: bool,
     /// Values that may still be looked at: aliases are followed, so that a small text can mean a huge document.
@@ -187,9 +192,7 @@ impl<'t> Decoder<'t> {
     fn value(&mut self, field: &'static Field, number: u32, at: usize, explicit: bool) {
         match field.kind {
             Kind::Message(inner) => {
-                let start = wire::open(&mut self.out, number);
-                self.message(schema::message_at(inner), at, &[]);
-                wire::close(&mut self.out, start);
+                self.nested(number, at, |inside| inside.message(schema::message_at(inner), at, &[]));
             }
             _ => self.scalar_field(field.kind, number, at, explicit),
         }
@@ -246,10 +249,10 @@ impl<'t> Decoder<'t> {
                     } else if self.tape.is_null(entry.value) && !means_null(value_field.kind) {
                         self.problem("a value of a map cannot be null".to_owned());
                     } else {
-                        let start = wire::open(&mut self.out, field.number);
-                        self.text_scalar_field(key_field.kind, 1, entry.key);
-                        self.value(value_field, 2, entry.value, true);
-                        wire::close(&mut self.out, start);
+                        self.nested(field.number, entry.value, |inside| {
+                            inside.text_scalar_field(key_field.kind, 1, entry.key);
+                            inside.value(value_field, 2, entry.value, true);
+                        });
                     }
                     self.path.pop();
                 }
@@ -258,6 +261,21 @@ impl<'t> Decoder<'t> {
         }
         self.line = line;
         self.depth -= 1;
+    }
+
+    /// Appends a message as a field, unless it stands too deep, which is reported.
+    fn nested(&mut self, number: u32, at: usize, write: impl FnOnce(&mut Self)) {
+        if self.messages == MAX_MESSAGES {
+            let reason = format!(
+                "nested too deep: at most {MAX_MESSAGES} messages inside of each other, of which an object of free form (metadata) counts 3, a list in one 2"
+            );
+            return self.problem_at(self.tape.line(at), reason);
+        }
+        self.messages += 1;
+        let start = wire::open(&mut self.out, number);
+        write(self);
+        wire::close(&mut self.out, start);
+        self.messages -= 1;
     }
 
     /// Counts a value and its depth; false if there are too many, which is reported once.

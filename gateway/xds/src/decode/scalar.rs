@@ -80,6 +80,9 @@ fn encode(kind: Kind, text: &str, plain: bool) -> Result<Encoded<'_>, String> {
         Some(n) => Err(format!("{n} is out of range: {min} to {max}")),
         None => Err(wrong()),
     };
+    if plain && is_ambiguous(text) && !matches!(kind, Kind::String | Kind::Bytes | Kind::Bool) {
+        return Err(ambiguous(text));
+    }
     // The casts below keep the bits of a number whose range was just checked.
     Ok(match kind {
         Kind::String if plain && is_number_or_boolean(text) => {
@@ -139,6 +142,18 @@ fn unknown_enum_value(r#enum: &'static schema::Enum, text: &str) -> String {
 fn is_number_or_boolean(text: &str) -> bool {
     let is_whole = || text.parse::<i64>().is_ok() || text.starts_with("0x") && integer(text, true).is_some();
     is_whole() || text.len() > 1 && boolean(text, true).is_some()
+}
+
+/// What YAML 1.1 reads as an octal number, and YAML 1.2 as a decimal one.
+pub(super) fn is_ambiguous(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+pub(super) fn ambiguous(text: &str) -> String {
+    format!(
+        "{text} is octal to some readers of YAML (Envoy's) and decimal to others: write it without the leading 0, or as 0x"
+    )
 }
 
 /// A boolean. Unquoted `yes`, `on` and their like are booleans to Envoy's YAML reader.
