@@ -108,6 +108,15 @@ async fn what_envoy_refuses_is_refused() {
     let ok = || json!({"status": 200});
     let manager = |fields| with(fields, json!({}), ok());
     let name = |name: &str| with(json!({}), json!({"filter_chain_match": {"server_names": [name]}}), ok());
+    let twice = with(json!({}), json!({"filter_chain_match": {"server_names": ["a.test", "a.test"]}}), ok());
+    let mutated = |key: &str| {
+        let append = json!({"header": {"key": key, "value": "/x"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"});
+        let mutations = json!({"mutations": {"request_mutations": [{"append": append}]}});
+        let kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+        let router = weir_tests::typed("envoy.extensions.filters.http.router.v3.Router", json!({}));
+        let filters = json!([{"name": "m", "typed_config": weir_tests::typed(kind, mutations)}, {"name": "r", "typed_config": router}]);
+        manager(json!({"http_filters": filters}))
+    };
     let one = json!({"filename": "/nowhere/cert.pem"});
     let two = json!([{"certificate_chain": one, "private_key": one}, {"certificate_chain": one, "private_key": one}]);
     let context = weir_tests::typed(
@@ -125,6 +134,9 @@ async fn what_envoy_refuses_is_refused() {
         (manager(json!({"codec_type": 7})), "codec_type: 7 is no value"),
         (manager(json!({"xff_num_trusted_hops": "X"})).replace("\"X\"", "0o10"), "xff_num_trusted_hops: expected"),
         (name("*"), "server_names[0]: \"*\""),
+        (twice, "filter_chain_match: has a name or protocol twice"),
+        (mutated(":path"), "request_mutations[0].append.header.key: :-prefixed or host headers may not be modified"),
+        (mutated("host"), "request_mutations[0].append.header.key: :-prefixed or host headers may not be modified"),
         (name("*a.example"), "server_names[0]: \"*a.example\""),
         (Bootstrap::new().cluster_value(cluster).0.to_string(), "common_tls_context: a client has one certificate"),
     ] {
@@ -472,6 +484,14 @@ fn what_is_wrong_on_the_command_line_is_not_looked_for_in_the_file() {
     let places: Vec<_> = output.lines().filter_map(|line| line.split(".lb_policy: ").next()).collect();
     let file = format!("{}:4: static_resources.clusters[1]", path.display());
     assert_eq!(places[..2], [&*file, "--config-yaml:5: static_resources.clusters[1]"], "{output}");
+    let output = printed(&weir(&[
+        "check",
+        path.to_str().unwrap(),
+        "--config-yaml",
+        "static_resources: {clusters: [{name: a}]}",
+    ]));
+    let told = "clusters[0].name: the name \"a\" is taken by static_resources.clusters[0] (merged it is static_resources.clusters[2].name)";
+    assert!(output.contains(told), "{output}");
 }
 
 #[test]

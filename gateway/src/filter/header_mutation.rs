@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{HeadersAction, HttpFilter, Stream, StreamState, TrailersAction, Wants};
+use crate::http::HeaderMap;
 use crate::http::one_line::{Of, add};
-use crate::http::{HeaderMap, Pseudo};
 use crate::route::StringMatcher;
 use crate::telemetry::format::{Format, FormatCx};
 
@@ -37,7 +35,7 @@ pub enum HeaderMutation {
 /// A field to add or to replace.
 #[derive(Debug)]
 pub struct Append {
-    /// In lower case; a pseudo-header only with an `Overwrite…` action.
+    /// In lower case; no pseudo-header.
     pub name: Box<[u8]>,
     /// Its value, with command operators.
     pub value: Format,
@@ -87,7 +85,7 @@ impl HttpFilter for HeaderMutationFilter {
     fn on_request_headers(&mut self, stream: &Stream, _end: bool) -> HeadersAction {
         let state = &mut *stream.edit();
         for mutation in self.levels.iter().flat_map(|level| &level.request) {
-            apply(mutation, state, Target::Request);
+            apply(mutation, state, |state| Target::Request(&mut state.request.headers));
         }
         HeadersAction::Continue
     }
@@ -118,8 +116,7 @@ impl HttpFilter for HeaderMutationFilter {
 }
 
 enum Target<'a> {
-    /// With its pseudo-headers.
-    Request(&'a mut StreamState),
+    Request(&'a mut HeaderMap),
     Response(Option<&'a mut HeaderMap>),
     Trailers(Option<&'a mut HeaderMap>),
 }
@@ -127,7 +124,7 @@ enum Target<'a> {
 impl<'a> Target<'a> {
     fn fields(self) -> Option<&'a mut HeaderMap> {
         match self {
-            Target::Request(state) => Some(&mut state.request.headers),
+            Target::Request(map) => Some(map),
             Target::Response(map) | Target::Trailers(map) => map,
         }
     }
@@ -156,15 +153,7 @@ fn apply<'s>(
                 return;
             }
             let (map, of) = match target(state) {
-                Target::Request(state) => {
-                    if let Some(slot) = Pseudo::of(&append.name).map(|which| state.request.pseudo_mut(which)) {
-                        if !value.is_empty() {
-                            *slot = Bytes::from(value);
-                        }
-                        return;
-                    }
-                    (Some(&mut state.request.headers), Some(Of::Request))
-                }
+                Target::Request(map) => (Some(map), Some(Of::Request)),
                 Target::Response(map) => (map, Some(Of::Response)),
                 Target::Trailers(map) => (map, None),
             };

@@ -1,6 +1,7 @@
 //! The compiled listener: where it listens, and which filter chain takes a connection.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +179,7 @@ impl ChainIndex {
     /// Adds the chain at `chain`.
     ///
     /// # Errors
-    /// Another chain asks for exactly the same.
+    /// Another chain asks for exactly the same, or this one twice.
     pub fn add(&mut self, wanted: &ChainMatch, chain: usize) -> Result<(), SameMatch> {
         if wanted.server_names.is_empty() {
             return self.any.add(wanted, chain);
@@ -220,12 +221,17 @@ impl ByTransport {
             _ => &mut self.any,
         };
         let by_protocol = by_protocol.get_or_insert_default();
-        let taken = |by: usize| if by == chain { Ok(()) } else { Err(SameMatch { first: by }) };
         if wanted.application_protocols.is_empty() {
-            return taken(*by_protocol.any.get_or_insert(chain));
+            if let Some(first) = by_protocol.any {
+                return Err(SameMatch { first });
+            }
+            by_protocol.any = Some(chain);
         }
         for protocol in &wanted.application_protocols {
-            taken(*by_protocol.named.entry(protocol.as_bytes().into()).or_insert(chain))?;
+            match by_protocol.named.entry(protocol.as_bytes().into()) {
+                Entry::Occupied(first) => return Err(SameMatch { first: *first.get() }),
+                Entry::Vacant(free) => drop(free.insert(chain)),
+            }
         }
         Ok(())
     }

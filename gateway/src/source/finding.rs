@@ -91,6 +91,10 @@ impl Texts {
             .map(|mut problem| {
                 let merged = over.as_ref().and_then(|(name, over)| Some((name, lines.merged(over, &problem.path)?)));
                 if let Some((name, (path, line))) = merged {
+                    // Other places that the reason names are those of both texts together.
+                    if path != problem.path {
+                        problem.reason.push_str(&format!(" (merged it is {})", problem.path));
+                    }
                     let problem = Problem { path, line: Some(line), ..problem };
                     return Finding { file: Arc::clone(name), problem, is_fatal: true };
                 }

@@ -96,7 +96,11 @@ pub fn compile_listener(
             || (wanted.transport_protocol.is_empty()
                 && !(wanted.server_names.is_empty() && wanted.application_protocols.is_empty()));
         if let Err(same) = index.add(&wanted, at) {
-            inner.push("filter_chain_match", format!("filter_chains[{}] takes the same connections", same.first));
+            let reason = match same.first == at {
+                true => "has a name or protocol twice: leave one out".to_owned(),
+                false => format!("filter_chains[{}] takes the same connections", same.first),
+            };
+            inner.push("filter_chain_match", reason);
         }
         chains.extend(compiler.chain(chain, &path, &mut inner).map(Arc::new));
         problems.nest(&path, inner);

@@ -33,38 +33,30 @@ fn mutations(proto: Option<&pb::header_mutation::Mutations>, problems: &mut Prob
     if !proto.query_parameter_mutations.is_empty() {
         inner.push("query_parameter_mutations", "is not supported");
     }
-    let mut list = |name: &str, protos: &[pb::mutation_rules::HeaderMutation], target: Target| -> Vec<_> {
+    let mut list = |name: &str, protos: &[pb::mutation_rules::HeaderMutation], of_response: bool| -> Vec<_> {
         let compiled = protos.iter().enumerate().filter_map(|(at, proto)| {
             let mut problems = Problems::new();
-            let one = mutation(proto, target, &mut problems);
+            let one = mutation(proto, of_response, &mut problems);
             inner.nest(&format!("{name}[{at}]"), problems);
             one
         });
         compiled.collect()
     };
     let compiled = HeaderMutations {
-        request: list("request_mutations", &proto.request_mutations, Target::Request),
-        response: list("response_mutations", &proto.response_mutations, Target::Response),
-        request_trailers: list("request_trailers_mutations", &proto.request_trailers_mutations, Target::Other),
-        response_trailers: list("response_trailers_mutations", &proto.response_trailers_mutations, Target::Other),
+        request: list("request_mutations", &proto.request_mutations, false),
+        response: list("response_mutations", &proto.response_mutations, true),
+        request_trailers: list("request_trailers_mutations", &proto.request_trailers_mutations, false),
+        response_trailers: list("response_trailers_mutations", &proto.response_trailers_mutations, false),
     };
     let good = inner.is_empty();
     problems.nest("mutations", inner);
     good.then_some(compiled)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// Has pseudo-headers that may be overwritten.
-    Request,
-    /// Its framing and its connection are the codec's.
-    Response,
-    Other,
-}
-
+/// Compiles one; the framing and the connection `of_response`s are the codec's.
 fn mutation(
     proto: &pb::mutation_rules::HeaderMutation,
-    target: Target,
+    of_response: bool,
     problems: &mut Problems,
 ) -> Option<HeaderMutation> {
     match &proto.action {
@@ -78,7 +70,7 @@ fn mutation(
         Some(Action::Append(option)) => {
             let mut inner = Problems::new();
             let name = option.header.as_ref().map(|header| header.key.as_str());
-            let one = match name.filter(|_| target == Target::Response).map_or(Framing::None, framing) {
+            let one = match name.filter(|_| of_response).map_or(Framing::None, framing) {
                 Framing::LeftOut => {
                     inner.warn("header.key", OF_CONNECTION);
                     None
@@ -87,7 +79,7 @@ fn mutation(
                     inner.push("header.key", reason);
                     None
                 }
-                Framing::None => append(option, target, &mut inner),
+                Framing::None => append(option, &mut inner),
             };
             problems.nest("append", inner);
             one.map(HeaderMutation::Append)
@@ -108,7 +100,7 @@ fn mutation(
     }
 }
 
-fn append(proto: &HeaderValueOption, target: Target, problems: &mut Problems) -> Option<Append> {
+fn append(proto: &HeaderValueOption, problems: &mut Problems) -> Option<Append> {
     #[allow(deprecated, reason = "to refuse it")]
     if proto.append.is_some() {
         problems.push("append", "is not supported here: use append_action");
@@ -128,23 +120,12 @@ fn append(proto: &HeaderValueOption, target: Target, problems: &mut Problems) ->
             return None;
         }
     };
-    let pseudo = header.key.starts_with(':') || header.key.eq_ignore_ascii_case("host");
-    let name = if pseudo {
-        let overwrites = matches!(action, AppendAction::OverwriteIfExists | AppendAction::OverwriteIfExistsOrAdd);
-        let known = [":method", ":path", ":scheme", ":authority", "host"];
-        let name = header.key.to_ascii_lowercase();
-        if target != Target::Request || !known.contains(&name.as_str()) {
-            problems.push("header.key", format!("{name:?} cannot be changed here"));
-            return None;
-        }
-        if !overwrites {
-            problems.push("append_action", format!("{name:?} exists once: use OVERWRITE_IF_EXISTS_OR_ADD"));
-            return None;
-        }
-        Some(name.into_bytes().into_boxed_slice())
-    } else {
-        field_name(&header.key, "header.key", problems)
-    };
+    // As Envoy: what a message is about is changed by routes.
+    if header.key.starts_with(':') || header.key.eq_ignore_ascii_case("host") {
+        problems.push("header.key", ":-prefixed or host headers may not be modified (use the route's rewrites)");
+        return None;
+    }
+    let name = field_name(&header.key, "header.key", problems);
     let text = match (header.value.as_str(), std::str::from_utf8(&header.raw_value)) {
         (value, Ok("")) => Some(value),
         ("", Ok(raw)) => Some(raw),
