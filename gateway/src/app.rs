@@ -133,7 +133,8 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     let running = match admin {
         Some(address) => {
             let (control, registry, store) = (control.clone(), Arc::clone(&registry), Arc::clone(&store));
-            let parts = admin::Parts { control, registry, store, bootstrap, questions };
+            let give_back = memory::give_back;
+            let parts = admin::Parts { control, registry, store, bootstrap, give_back, questions };
             Some(admin::start(address, parts).map_err(|source| AppError::Admin { address, source })?)
         }
         None => None,

@@ -75,7 +75,7 @@ async fn it_counts_as_envoy_does() {
 #[tokio::test]
 async fn the_configuration_is_dumped_without_its_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let identity = Authority::new("root").issue(&["test.example"]);
+    let identity = Authority::new("root").issue(&["test.example", "127.0.0.1"]);
     let pair = json!({"certificate_chain": {"inline_string": identity.certificate}, "private_key": {"inline_string": identity.key}});
     let context = typed(
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
@@ -101,6 +101,10 @@ async fn the_configuration_is_dumped_without_its_secrets() {
     assert!(!dump.contains(&key), "the private key is in the dump");
     let certs = gateway.admin("/certs").await.text();
     assert!(certs.contains("test.example"), "{certs}");
+    assert!(certs.contains("\"ip_address\": \"127.0.0.1\""), "{certs}");
+    let endpoints = json_of(&gateway, "/config_dump?include_eds&resource=static_endpoint_configs").await;
+    let endpoints = &endpoints["configs"][0]["endpoint_config"];
+    assert_eq!((&endpoints["cluster_name"], endpoints["endpoints"].as_array().unwrap().len()), (&json!("a"), 1));
     let name = "listener.127.0.0.1_0.ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds";
     let expires = gateway.stat(name).await.unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -139,4 +143,16 @@ async fn it_withstands_bad_requests() {
         let _ = client.next(false, std::time::Duration::from_secs(5)).await;
     }
     assert_eq!(gateway.admin("/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_large_dump_leaves_no_memory_behind() {
+    let route = json!({"match": {"path": "/a/path/of/some/length"}, "direct_response": {"status": 200}});
+    let routes = vec![route; 20_000];
+    let gateway = Gateway::weir(Bootstrap::new().listener("main", Hcm::new().routes(json!(routes)))).await;
+    let before = gateway.memory_kb("VmRSS");
+    let dump = gateway.admin("/config_dump").await.text();
+    assert!(dump.len() > 1 << 20);
+    let is_back = async || gateway.memory_kb("VmRSS") < before + 16 * 1024;
+    eventually("the memory is given back", is_back).await;
 }

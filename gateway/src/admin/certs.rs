@@ -76,11 +76,12 @@ fn infos(secret: &Secret) -> Option<Vec<CertificateInfo>> {
 
 fn certificate_json(info: &CertificateInfo, path: Option<&str>) -> Value {
     let dns = info.dns_sans.iter().map(|name| json!({"dns": name}));
+    let addresses = info.ip_sans.iter().map(|address| json!({"ip_address": address}));
     let uris = info.uri_sans.iter().map(|name| json!({"uri": name}));
     json!({
         "path": path.unwrap_or_default(),
         "serial_number": info.serial,
-        "subject_alt_names": dns.chain(uris).collect::<Vec<_>>(),
+        "subject_alt_names": dns.chain(uris).chain(addresses).collect::<Vec<_>>(),
         "days_until_expiration": days_left(info.not_after).to_string(),
         "valid_from": date(info.not_before),
         "expiration_time": date(info.not_after),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use weir_xds::Kind;
 
 use super::Parts;
+use super::inline_endpoints::inline_endpoints;
 use super::inline_routes::inline_routes;
 use super::query::Query;
 use super::reply::Reply;
@@ -15,7 +16,10 @@ use crate::snapshot::{DumpEntry, Rejection};
 
 pub(super) fn answer(admin: &Parts, query: &Query, entries: &[DumpEntry]) -> Result<Reply, Reply> {
     let names = query.whole_pattern("name_regex")?;
-    let inline = inline_routes(entries);
+    let mut inline = inline_routes(entries);
+    if query.has("include_eds") {
+        inline.extend(inline_endpoints(entries));
+    }
     let entries: Vec<&DumpEntry> = entries.iter().chain(&inline).collect();
     let paths = query.value("mask").map(|mask| mask.split(',').filter(|path| !path.is_empty()).collect::<Vec<_>>());
     let show = Show { entries, names: names.as_ref(), paths: paths.as_deref(), endpoints: query.has("include_eds") };

@@ -10,6 +10,7 @@ mod clusters;
 mod config_dump;
 mod connections;
 mod expirations;
+mod inline_endpoints;
 mod inline_routes;
 mod listeners;
 mod paths;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub store: Arc<SnapshotStore>,
     /// The bootstrap as it came, in its wire form.
     pub bootstrap: Bytes,
+    /// Gives memory that a large answer took back to the system.
+    pub give_back: fn(),
     /// For what the publisher alone knows.
     pub questions: Questions,
 }

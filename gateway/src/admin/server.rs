@@ -1,13 +1,15 @@
 //! Listening and serving, by hyper on a thread with a runtime of its own.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +43,9 @@ impl Running {
         let _ = self.thread.join();
     }
 }
+
+/// After a larger answer the allocator is asked to keep nothing of it.
+const LARGE_ANSWER: u64 = 1 << 20;
 
 /// Binds the admin interface and serves it on a thread of its own.
 ///
@@ -103,12 +108,21 @@ async fn converse(
     progress: Progress,
     limits: Scope<Weir>,
 ) {
+    let give_back = parts.give_back;
+    let gave_much = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&gave_much);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let parts = parts.clone();
+        let (parts, noted) = (parts.clone(), Rc::clone(&noted));
         async move {
             let (method, uri) = (request.method(), request.uri());
             let reply = paths::answer(&parts, method, uri.path(), uri.query().unwrap_or_default()).await;
-            Ok::<_, Infallible>(reply.into_response())
+            let response = reply.into_response();
+            // What it was made of is freed by now, and is many times as large.
+            if response.body().size_hint().lower() > LARGE_ANSWER {
+                noted.set(true);
+                give_back();
+            }
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -124,6 +138,9 @@ async fn converse(
             connection.await
         }
     };
+    if gave_much.get() {
+        give_back();
+    }
     if let Err(error) = served {
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
         if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {

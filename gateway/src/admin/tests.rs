@@ -42,7 +42,7 @@ fn fixture() -> Fixture {
     assert_eq!((report.accepted, report.rejected.len()), (1, 1), "{report:?}");
     let (questions, asked) = Questions::new();
     let bootstrap = weir_xds::read_bootstrap("node: {id: me}\nadmin: {}\n").bytes;
-    let admin = Parts { control, registry, store, bootstrap, questions };
+    let admin = Parts { control, registry, store, bootstrap, give_back: || (), questions };
     Fixture { admin, publisher: Arc::new(Mutex::new(publisher)), asked: RefCell::new(Some(asked)), commands }
 }
 
