@@ -61,18 +61,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
                 break;
             }
             Err(cause) => {
-                let names = manager.http1.key_format.written();
-                let mut answer = Malformed::new(&cx, &serving, Version::Http11, cause);
-                answer.head.headers.append("connection", "close");
-                let fields = response_head(&answer.head, Version::Http11, Framing::AsHead, names, wire.tail());
-                wire.push(answer.body.clone());
-                answer.info.downstream_bytes = WireBytes {
-                    received: wire.input.len() as u64,
-                    sent: wire.queued() as u64,
-                    fields_sent: fields as u64,
-                    ..WireBytes::default()
-                };
-                answer.log(&cx, &serving);
+                refuse(&cx, &serving, &mut wire, cause);
                 linger(&cx, &mut wire, &mut alarm, manager.timeouts.delayed_close).await;
                 break;
             }
@@ -97,6 +86,22 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, mut wire: Wire) {
     let limit = cx.serving().manager().timeouts.delayed_close;
     finish(&mut wire, &mut alarm, due(Instant::now(), limit.or(Some(LAST_WRITE)))).await;
     cx.count_bytes(&mut wire);
+}
+
+/// Answers bytes that are no request. Not a part of [`serve`], which has no room for it in every idle connection.
+fn refuse(cx: &Rc<ConnectionContext>, serving: &Rc<Serving>, wire: &mut Wire, cause: Cause) {
+    let names = serving.manager().http1.key_format.written();
+    let mut answer = Malformed::new(cx, serving, Version::Http11, cause);
+    answer.head.headers.append("connection", "close");
+    let fields = response_head(&answer.head, Version::Http11, Framing::AsHead, names, wire.tail());
+    wire.push(answer.body.clone());
+    answer.info.downstream_bytes = WireBytes {
+        received: wire.input.len() as u64,
+        sent: wire.queued() as u64,
+        fields_sent: fields as u64,
+        ..WireBytes::default()
+    };
+    answer.log(cx, serving);
 }
 
 /// Serves one request; whether the connection may carry another.
