@@ -186,6 +186,10 @@ impl Counters {
 
     pub(super) fn cluster(&self, cluster: &Cluster, known: bool) {
         self.clusters.inc(if known { cluster_manager::CLUSTER_MODIFIED } else { cluster_manager::CLUSTER_ADDED });
+        if cluster.config.eds_service.is_some() {
+            // As in Envoy those have it from the start, and others not at all.
+            cluster.runtime.metrics().add(cluster::UPDATE_REJECTED, 0);
+        }
         // Also of one that was known: as in Envoy its endpoints come anew.
         cluster.runtime.metrics().add(cluster::MEMBERSHIP_CHANGE, cluster.endpoints.changed_priorities(None) as u64);
         cluster.publish_gauges();

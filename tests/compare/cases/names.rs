@@ -45,7 +45,6 @@ const ABSENT: [(&[&str], &str); 22] = [
             "via_merge",
             "merge_window",
             "cluster_updated",
-            ".routes.update_empty",
             "update_no_rebuild",
             "warming_clusters",
             "warming_state",

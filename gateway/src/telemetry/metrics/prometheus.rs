@@ -128,7 +128,7 @@ impl Family {
                 match member.of {
                     Of::Statuses(family) => write_statuses(&reading, family, &wanted, &line, &mut out),
                     _ if !wanted("") => {}
-                    Of::Counter(index) => line(Some(reading.counter(index)).filter(|v| *v > 0), label, &mut out),
+                    Of::Counter(index) => line(reading.counted(index, !query.used_only), label, &mut out),
                     Of::Gauge(index) => line(reading.gauge(index), label, &mut out),
                     Of::Workers(slot) if reading.is_used() => {
                         for (worker, value) in scope.by_worker(slot) {

@@ -104,7 +104,7 @@ fn numbers(group: &[Arc<ScopeState>], query: &StatsQuery) -> Vec<(String, u64)> 
             }
         };
         for (index, metric) in scope.table.counters.iter().enumerate().filter(|_| counters) {
-            let value = if used { Some(reading.counter(index)).filter(|v| *v > 0) } else { None };
+            let value = if used { reading.counted(index, !query.used_only) } else { None };
             show(format!("{prefix}{}", metric.name), value, metric.on_use);
             if metric.per_worker {
                 for (worker, value) in scope.by_worker(index) {

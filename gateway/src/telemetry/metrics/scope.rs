@@ -420,6 +420,12 @@ impl Reading<'_> {
         self.since_reset(index, self.raw_counter(index))
     }
 
+    /// `None` if it is 0; unless it was set to that, if `or_set`.
+    pub(super) fn counted(&self, index: usize, or_set: bool) -> Option<u64> {
+        let value = self.counter(index);
+        (value > 0 || or_set && self.sparse(index).is_some()).then_some(value)
+    }
+
     /// `None` if it was never touched.
     pub(super) fn gauge(&self, index: usize) -> Option<u64> {
         let slot = usize::from(gauge_slot(self.scope.table, 0)) + index;

@@ -12,7 +12,7 @@ kinds! {
             UPDATE_ATTEMPT "update_attempt";
             UPDATE_EMPTY "update_empty";
             UPDATE_FAILURE "update_failure";
-            UPDATE_REJECTED "update_rejected";
+            UPDATE_REJECTED "update_rejected": on_use;
             UPDATE_SUCCESS "update_success";
             UPSTREAM_CX_CLOSE_NOTIFY "upstream_cx_close_notify";
             UPSTREAM_CX_CONNECT_FAIL "upstream_cx_connect_fail";
