@@ -11,7 +11,7 @@ pub(super) fn version_number(version: &str) -> u64 {
     if version.is_empty() { 0 } else { xxh64(version.as_bytes()) }
 }
 
-/// XXH64 with seed 0, by its specification (https://github.com/Cyan4973/xxHash).
+/// XXH64 with seed 0, by its specification (<https://github.com/Cyan4973/xxHash>).
 fn xxh64(bytes: &[u8]) -> u64 {
     let (stripes, rest) = bytes.as_chunks::<32>();
     let mut hash = P5;
