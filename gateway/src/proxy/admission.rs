@@ -81,7 +81,7 @@ pub(super) async fn admit(
     let io = match chain.tls.as_ref().map(Arc::clone) {
         None => Io::replaying(peeked.freeze(), tcp),
         Some(tls) => {
-            let shaken = shake_hands(worker, listener, &chain, tls.accept(tcp, peeked), info).await;
+            let shaken = shake_hands(worker, listener, &chain, Box::pin(tls.accept(tcp, peeked)), info).await;
             // As Envoy counts, a handshake that fails is ended by the client, whoever refuses it.
             let by_client = info.failure != Some(HandshakeFailure::TimedOut);
             shaken.inspect_err(|_| counted.ended(End { by_client, in_request: false }))?

@@ -1,6 +1,7 @@
 //! Accepting connections: one loop for each listening socket of a worker.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Accepting {
 /// Accepts until the socket is closed (or its sender is gone), then empties the queue of the kernel: what a client was
 /// told is connected is served.
 pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut state: watch::Receiver<Accepting>) {
+    // One that is bound to all addresses has to ask each connection.
+    let bound = socket.local_addr().ok().filter(|bound| !bound.ip().is_unspecified());
     let mut pause = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
@@ -39,7 +42,7 @@ pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener, mut
         match accepted {
             Ok((tcp, remote)) => {
                 pause = BACK_OFF.0;
-                spawn(&worker, &name, &state, tcp, remote);
+                spawn(&worker, &name, &state, tcp, Ends { remote, local: bound });
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -63,7 +66,7 @@ fn empty(worker: &Rc<Worker>, name: &str, state: &watch::Receiver<Accepting>, so
             Ok((tcp, remote)) => {
                 let tcp = tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(tcp));
                 if let Ok(tcp) = tcp {
-                    spawn(worker, name, state, tcp, remote);
+                    spawn(worker, name, state, tcp, Ends { remote, local: None });
                 }
             }
             Err(error) if concerns_one_connection(&error) => {}
@@ -78,12 +81,18 @@ fn empty(worker: &Rc<Worker>, name: &str, state: &watch::Receiver<Accepting>, so
     }
 }
 
+/// The addresses of a connection, ours if it is known without asking.
+struct Ends {
+    remote: SocketAddr,
+    local: Option<SocketAddr>,
+}
+
 fn spawn(
     worker: &Rc<Worker>,
     name: &str,
     state: &watch::Receiver<Accepting>,
     tcp: tokio::net::TcpStream,
-    remote: std::net::SocketAddr,
+    Ends { remote, local }: Ends,
 ) {
     let newest = worker.snapshot().listener(name).cloned();
     let listener = newest.unwrap_or_else(|| Arc::clone(&state.borrow().listener));
@@ -98,7 +107,7 @@ fn spawn(
             return;
         }
     };
-    let Ok(local) = tcp.local_addr() else { return };
+    let Ok(local) = local.map_or_else(|| tcp.local_addr(), Ok) else { return };
     tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, tcp, remote, local, room));
 }
 
