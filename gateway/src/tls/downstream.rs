@@ -16,15 +16,14 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
 use super::client_hello::{Inspection, Inspector, MAX_CLIENT_HELLO};
 use super::error::TlsError;
+use super::handshake::Handshake;
 use super::io::Io;
 use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
-use super::seen::observed;
 use super::session::{Sources, describe};
 use super::ticket::{Identity, TicketStore, Ticketer};
 use super::validation::Validation;
@@ -146,37 +145,22 @@ impl DownstreamTls {
             }
         };
 
-        let mut refused = None;
         CHOSEN.take();
-        let accept = TlsAcceptor::from(Arc::clone(config)).accept_with(tcp, |session| {
-            let mut rest: &[u8] = &peeked;
-            while !rest.is_empty() && refused.is_none() {
-                // Reading from memory fails only when rustls's buffer is full, which a ClientHello cannot do alone.
-                if !matches!(session.read_tls(&mut rest), Ok(1..)) {
-                    break;
-                }
-                if let Err(error) = session.process_new_packets() {
-                    let mut alert = Vec::new();
-                    while session.wants_write() && session.write_tls(&mut alert).is_ok() {}
-                    refused = Some((error, alert));
-                }
-            }
-        });
+        let mut handshake = Handshake::new(config)?;
+        let taken = handshake.take(&peeked, &tcp);
         let chosen = CHOSEN.take();
         drop(peeked);
-        if let Some((error, alert)) = refused {
-            // The alert is a courtesy; it fits into an empty socket buffer or is lost.
-            let _ = accept.get_ref().map(|tcp| tcp.try_write(&alert));
-            return Err(TlsError::Rustls(error).into());
-        }
-
-        let (stream, seen) = observed(accept).await;
+        taken?;
         let known = |peer: Option<&CertificateDer<'_>>| TlsInfo {
             peer: peer.and_then(|der| certificate::describe(der).ok()).map(Arc::new),
             local: chosen.as_deref().map(Certificate::info),
             ..TlsInfo::default()
         };
-        let stream = stream.map_err(|error| Failed { error: error.into(), tls: Some(known(seen.refused.as_ref())) })?;
+        if let Err(error) = handshake.finish(&mut tcp).await {
+            return Err(Failed { error, tls: Some(known(handshake.seen.refused.as_ref())) });
+        }
+        let signature = handshake.seen.signature;
+        let stream = handshake.into_stream(tcp).await.map_err(TlsError::from)?;
         let session = stream.get_ref().1;
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         let validated = match (session.peer_certificates(), &built.verifier) {
@@ -185,7 +169,7 @@ impl DownstreamTls {
                 .map_err(|error| Failed { error: TlsError::Resumption(error), tls: Some(known(chain.first())) })?,
             _ => false,
         };
-        let info = describe(session, &self.params.alpn, chosen.as_deref(), seen.signature, validated);
+        let info = describe(session, &self.params.alpn, chosen.as_deref(), signature, validated);
         Ok((Io::tls(stream), info))
     }
 

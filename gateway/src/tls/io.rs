@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::socket::Socket;
+
 /// A downstream or upstream connection.
 ///
 /// A peer that goes away without close_notify reads as the end of the stream, as in Envoy; framing above tells a
@@ -23,7 +25,7 @@ pub enum Io {
     /// TLS, the handshake done.
     Tls {
         /// The session over its socket.
-        stream: Box<TlsStream<TcpStream>>,
+        stream: Box<TlsStream<Socket>>,
         /// The peer has gone away without close_notify: there is nobody left to say anything to.
         cut: bool,
     },
@@ -45,7 +47,7 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {
 
 impl Io {
     /// TLS, the handshake done.
-    pub fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
+    pub fn tls(stream: impl Into<TlsStream<Socket>>) -> Self {
         Self::Tls { stream: Box::new(stream.into()), cut: false }
     }
 
@@ -124,7 +126,7 @@ impl Io {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Replay(replay) => &replay.tcp,
-            Self::Tls { stream, .. } => stream.get_ref().0,
+            Self::Tls { stream, .. } => stream.get_ref().0.tcp(),
             Self::Layered(layer) => layer.below().tcp(),
         }
     }

@@ -32,21 +32,25 @@ pub(super) fn refused(certificate: &CertificateDer<'_>) {
     REFUSED.set(Some(certificate.clone().into_owned()));
 }
 
+impl Seen {
+    /// Runs a step of a handshake, and notes what is seen in it.
+    pub(super) fn during<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        SIGNATURE.set(None);
+        REFUSED.set(None);
+        let output = step();
+        if let Some(scheme) = SIGNATURE.take() {
+            self.signature = of(scheme);
+        }
+        self.refused = REFUSED.take().or_else(|| self.refused.take());
+        output
+    }
+}
+
 /// Runs a handshake, and what was seen of it.
 pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, Seen) {
     let mut handshake = pin!(handshake);
     let mut seen = Seen::default();
-    let output = poll_fn(|cx| {
-        SIGNATURE.set(None);
-        REFUSED.set(None);
-        let polled = handshake.as_mut().poll(cx);
-        if let Some(scheme) = SIGNATURE.take() {
-            seen.signature = of(scheme);
-        }
-        seen.refused = REFUSED.take().or_else(|| seen.refused.take());
-        polled
-    });
-    let output = output.await;
+    let output = poll_fn(|cx| seen.during(|| handshake.as_mut().poll(cx))).await;
     (output, seen)
 }
 

@@ -17,6 +17,7 @@ use super::protocol::Protocol;
 use super::secret::{Certificate, SecretError, SecretSlot};
 use super::seen::observed;
 use super::session::{Sources, describe};
+use super::socket::Socket;
 use super::validation::Refused;
 use super::verifier::EndpointVerifier;
 use crate::telemetry::TlsInfo;
@@ -92,7 +93,7 @@ impl UpstreamTls {
             Some(san) if !self.params.verify_server_name || !is(&name, san) => built.expecting(san)?,
             _ => Arc::clone(&built.config),
         };
-        let (stream, seen) = observed(TlsConnector::from(config).connect(name, tcp)).await;
+        let (stream, seen) = observed(TlsConnector::from(config).connect(name, Socket::new(tcp, Vec::new()))).await;
         let stream = stream?;
         let (session, ours) = (stream.get_ref().1, built.certificate.as_deref());
         let info = describe(session, &self.params.alpn, ours, seen.signature, built.verifier.validates());

@@ -110,3 +110,24 @@ async fn untrusted_certificates_are_let_in_and_known_as_such_also_when_resumed()
         }
     }
 }
+
+#[tokio::test]
+async fn a_ticket_goes_out_with_the_first_answer() {
+    let ca = Authority::new("ca");
+    let server = server(params(&[&ca.leaf(&["a.test"])]));
+    let client = Client { versions: TLS13, ..ANY }.config(None);
+    let (to_server, to_client) = connected().await;
+    let connector = TlsConnector::from(client);
+    let (client, accepted) = tokio::join!(
+        connector.connect(ServerName::try_from("a.test").unwrap(), to_server),
+        server.accept(to_client, BytesMut::new()),
+    );
+    let (mut client, (mut io, _)) = (client.unwrap(), accepted.map_err(|failed| failed.error).unwrap());
+    // What the server has written is there by now.
+    let nothing = client.get_ref().0.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    io.write_u8(7).await.unwrap();
+    io.flush().await.unwrap();
+    assert_eq!(client.read_u8().await.unwrap(), 7);
+    assert_eq!(client.get_ref().1.tls13_tickets_received(), 1);
+}
