@@ -84,7 +84,7 @@ pub(super) async fn admit(
             let shaken = shake_hands(worker, listener, &chain, Box::pin(tls.accept(tcp, peeked)), info).await;
             // As Envoy counts, a handshake that fails is ended by the client, whoever refuses it.
             let by_client = info.failure != Some(HandshakeFailure::TimedOut);
-            shaken.inspect_err(|_| counted.ended(End { by_client, in_request: false }))?
+            shaken.inspect_err(|_| counted.ended(End { by_client, ..End::default() }))?
         }
     };
     let (io, network) = join(network, io, chain.manager.buffer_limit);

@@ -71,12 +71,18 @@ impl ConnectionContext {
 
     /// The client has ended the connection.
     pub(super) fn client_left(&self, in_request: bool) {
-        self.end.set(End { by_client: true, in_request });
+        self.end.set(End { by_client: true, in_request, broken: false });
     }
 
-    /// The gateway ends the connection while it serves requests.
-    pub(super) fn cut_in_request(&self) {
-        self.end.set(End { by_client: false, in_request: true });
+    /// The gateway ends the connection while it serves requests, perhaps for what the client broke.
+    pub(super) fn cut_in_request(&self, broken: bool) {
+        self.end.set(End { by_client: false, in_request: true, broken });
+    }
+
+    /// If the gateway ends the connection while it serves requests: whether it does so for what the client broke.
+    pub(super) fn is_cut(&self) -> Option<bool> {
+        let end = self.end.get();
+        (end.in_request && !end.by_client).then_some(end.broken)
     }
 
     /// Whether the connection is to end after the request it serves, because the gateway or its listener drains.

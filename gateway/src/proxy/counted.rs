@@ -16,6 +16,8 @@ pub(super) struct End {
     pub(super) by_client: bool,
     /// While a request was served.
     pub(super) in_request: bool,
+    /// For what the client broke: its framing, or a limit of its protocol.
+    pub(super) broken: bool,
 }
 
 /// A connection in its listener's counts.
@@ -93,7 +95,7 @@ impl OfManager {
 impl Drop for OfManager {
     fn drop(&mut self) {
         let metrics = self.scope.chunk(self.worker.index);
-        let End { by_client, in_request } = self.end;
+        let End { by_client, in_request, .. } = self.end;
         metrics.inc(http::DOWNSTREAM_CX_DESTROY);
         let (ended, cut) = if by_client {
             (http::DOWNSTREAM_CX_DESTROY_REMOTE, http::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ)

@@ -112,14 +112,14 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
         connection.graceful_shutdown();
         closing = close_by();
     }
-    let mut served = 0u32;
+    let (mut served, mut is_cut) = (0u32, false);
     loop {
         let next = std::future::poll_fn(|task| {
             if let Poll::Ready(accepted) = connection.poll_accept(task) {
                 return Poll::Ready(Next::Stream(accepted));
             }
             active.watch(task);
-            if is_flooded.get() {
+            if is_flooded.take() && closing.is_none() {
                 return Poll::Ready(Next::Flooded);
             }
             if active.too_many_resets.get() {
@@ -157,7 +157,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
             Next::Cut if closing.is_some() => return,
             Next::Cut => {
                 if active.streams.get() > 0 {
-                    cx.cut_in_request();
+                    cx.cut_in_request(false);
                 }
                 cx.count(metric::DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS);
                 cx.worker.limits().inc(weir::H2_RESET_BUDGET_EXCEEDED);
@@ -165,12 +165,16 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
             }
             Next::Flooded => {
                 if active.streams.get() > 0 {
-                    cx.cut_in_request();
+                    cx.cut_in_request(true);
                 }
+                is_cut = true;
                 cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                 cx.worker.limits().inc(weir::H2_CONTROL_FRAMES_EXCEEDED);
-                return;
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                closing = due(Instant::now(), Some(LAST_CALL));
             }
+            // What was said of it is on its way.
+            Next::Stream(None | Some(Err(_))) if is_cut => return,
             Next::Stream(None) => return cx.client_left(active.streams.get() > 0),
             Next::Stream(Some(Err(error))) => {
                 if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
@@ -179,6 +183,9 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                 if error.is_io() {
                     cx.client_left(active.streams.get() > 0);
                 } else {
+                    if active.streams.get() > 0 {
+                        cx.cut_in_request(true);
+                    }
                     cx.count(metric::DOWNSTREAM_CX_PROTOCOL_ERROR);
                     cx.log.iter().for_each(|log| log.breaks_protocol());
                 }
@@ -192,7 +199,7 @@ pub(super) async fn serve(cx: Rc<ConnectionContext>, wire: Wire) {
                     "HTTP/2 connection ended: too many streams are over that cannot go"
                 );
                 if active.streams.get() > 0 {
-                    cx.cut_in_request();
+                    cx.cut_in_request(false);
                 }
                 cx.worker.limits().inc(weir::H2_KEPT_STREAMS_EXCEEDED);
                 return;

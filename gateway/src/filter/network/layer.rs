@@ -28,7 +28,18 @@ pub fn join<F: NetworkFilter + 'static>(
     let mut held: SmallVec<[Held; 1]> = filters.0.iter().map(held).collect();
     held.iter_mut().zip(&filters.0).for_each(|(held, filter)| held.wants = filter.wants_bytes());
     let (input, output) = (BytesMut::new(), BytesMut::new());
-    let layer = Filtered { io, filters, held, limit, input, output, read_end: false, end: false, said_end: false };
+    let layer = Filtered {
+        io,
+        filters,
+        held,
+        limit,
+        input,
+        output,
+        read_end: false,
+        end: false,
+        said_end: false,
+        closed: false,
+    };
     (Io::Layered(Box::new(layer)), None)
 }
 
@@ -47,6 +58,8 @@ struct Filtered<F: NetworkFilter> {
     end: bool,
     /// The filters know of our end.
     said_end: bool,
+    /// A filter has closed the connection: none is asked any more.
+    closed: bool,
 }
 
 /// What one filter holds.
@@ -70,8 +83,12 @@ impl<F: NetworkFilter> Filtered<F> {
 
     fn take(&mut self, data: BytesMut, end: bool) -> io::Result<()> {
         let filters = self.filters.0.iter_mut().zip(&mut self.held).filter(|(_, held)| held.wants);
-        let through = pass(filters.map(|(filter, held)| (filter, &mut held.from_client)), data, end, F::on_data)?;
-        if let Some(data) = through {
+        let through = match self.closed {
+            false => pass(filters.map(|(filter, held)| (filter, &mut held.from_client)), data, end, F::on_data),
+            true => Err(closed()),
+        };
+        self.closed |= through.is_err();
+        if let Some(data) = through? {
             append(&mut self.input, data);
             self.end |= end;
         }
@@ -80,9 +97,18 @@ impl<F: NetworkFilter> Filtered<F> {
 
     fn give(&mut self, data: BytesMut, end: bool) -> io::Result<()> {
         let filters = self.filters.0.iter_mut().zip(&mut self.held).rev().filter(|(_, held)| held.wants);
-        let through = pass(filters.map(|(filter, held)| (filter, &mut held.to_client)), data, end, F::on_write)?;
-        through.into_iter().for_each(|data| append(&mut self.output, data));
+        let through = match self.closed {
+            false => pass(filters.map(|(filter, held)| (filter, &mut held.to_client)), data, end, F::on_write),
+            true => Err(closed()),
+        };
+        self.closed |= through.is_err();
+        through?.into_iter().for_each(|data| append(&mut self.output, data));
         Ok(())
+    }
+
+    /// Tells the filters of our end.
+    fn say_end(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.said_end, true) { Ok(()) } else { self.give(BytesMut::new(), true) }
     }
 
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -108,12 +134,14 @@ fn pass<'a, F: 'a>(
         match event(filter, held, end) {
             BytesAction::Continue => data = std::mem::take(held),
             BytesAction::Stop => return Ok(None),
-            BytesAction::Close => {
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by a network filter"));
-            }
+            BytesAction::Close => return Err(closed()),
         }
     }
     Ok(Some(data))
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "closed by a network filter")
 }
 
 fn append(to: &mut BytesMut, data: BytesMut) {
@@ -136,6 +164,7 @@ impl<F: NetworkFilter> Layer for Filtered<F> {
     }
 
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.say_end()?;
         ready!(self.poll_output(cx))?;
         self.io.poll_last_words(cx)
     }
@@ -192,9 +221,7 @@ impl<F: NetworkFilter> AsyncWrite for Filtered<F> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !std::mem::replace(&mut self.said_end, true) {
-            self.give(BytesMut::new(), true)?;
-        }
+        self.say_end()?;
         ready!(self.poll_output(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }

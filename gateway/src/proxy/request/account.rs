@@ -40,6 +40,9 @@ impl Malformed {
         let metrics = serving.manager().scope.chunk(cx.worker.index);
         count_begin(metrics, version);
         metrics.inc(http::DOWNSTREAM_RQ_RX_RESET);
+        if version != Version::Http2 {
+            metrics.inc(http::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
+        }
         metrics.inc(match cause {
             Cause::HeadTimeout => http::DOWNSTREAM_RQ_HEADER_TIMEOUT,
             Cause::RequestTimeout => http::DOWNSTREAM_RQ_TIMEOUT,

@@ -10,8 +10,12 @@ use crate::proxy::downstream::{Downstream, DownstreamError};
 use crate::proxy::error::{Cause, Failed, of_client};
 use crate::proxy::response;
 use crate::route::Action;
-use crate::telemetry::ResponseFlags;
 use crate::telemetry::metrics::names::{http, http2, weir};
+use crate::telemetry::{Details, ResponseFlags};
+
+/// Of a request whose connection the gateway ends.
+const CUT_BY_US: (ResponseFlags, Details) =
+    (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, Details::Borrowed("downstream_local_disconnect"));
 
 impl Request {
     /// No route allows another protocol; as Envoy, that is said of a route only.
@@ -123,7 +127,11 @@ impl Request {
     }
 
     pub(super) fn client_failed(&mut self, error: &DownstreamError) {
-        let (flags, details) = of_client(error);
+        let (flags, details) = match self.cx.is_cut() {
+            None => of_client(error),
+            Some(true) => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "codec_error".into()),
+            Some(false) => CUT_BY_US,
+        };
         {
             let info = &mut self.stream.edit().info;
             info.flags.insert(flags);
@@ -135,8 +143,9 @@ impl Request {
     /// The gateway ends, and the request with it.
     pub(super) fn cut_by_us(&mut self) {
         let info = &mut self.stream.edit().info;
-        info.flags.insert(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
-        info.details = Some("downstream_local_disconnect".into());
+        let (flags, details) = CUT_BY_US;
+        info.flags.insert(flags);
+        info.details = Some(details);
     }
 
     /// The client does not take the end of a response.

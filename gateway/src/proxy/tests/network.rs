@@ -39,7 +39,10 @@ impl NetworkFilter for Scrambles {
         BytesAction::Continue
     }
 
-    fn on_write(&mut self, data: &mut BytesMut, _end: bool) -> BytesAction {
+    fn on_write(&mut self, data: &mut BytesMut, end: bool) -> BytesAction {
+        if end {
+            self.trace.borrow_mut().push("we end");
+        }
         scramble(data);
         BytesAction::Continue
     }
@@ -119,10 +122,10 @@ async fn the_protocol_sees_what_the_filters_let_through_and_the_client_too() {
             assert!(answered.starts_with("HTTP/1.1 200 OK\r\n"), "{answered}");
         }
         drop(client);
-        while trace.borrow().len() < 3 {
+        while trace.borrow().len() < 4 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(*trace.borrow(), ["came", "ended", "gone"]);
+        assert_eq!(*trace.borrow(), ["came", "ended", "we end", "gone"]);
     })
     .await;
 }

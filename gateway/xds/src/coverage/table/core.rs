@@ -157,7 +157,7 @@ pub(super) const CORE: &[Section] = &[
                 "max_outbound_frames max_outbound_control_frames max_consecutive_inbound_frames_with_empty_payload \
                  max_inbound_priority_frames_per_stream max_inbound_window_update_frames_per_data_frame_sent \
                  stream_reset_burst stream_reset_rate",
-                "the HTTP/2 library bounds floods by limits of its own",
+                "floods are bounded by limits of the gateway and of its HTTP/2 library (limits.md)",
             ),
             (
                 "override_stream_error_on_invalid_http_message stream_error_on_invalid_http_messaging",
