@@ -100,14 +100,14 @@ mod tests {
     fn who_gives_both_windows_back_for_each_piece_is_no_flood() {
         let streams = |toll: &mut Toll| {
             for _ in 0..FRAMES {
-                [HEADERS, WINDOW_UPDATE, WINDOW_UPDATE].map(|kind| toll.frame(kind));
+                [HEADERS, WINDOW_UPDATE, WINDOW_UPDATE].into_iter().for_each(|kind| toll.frame(kind));
             }
         };
         assert!(!is_too_much(Duration::ZERO, streams));
         let bytes = |toll: &mut Toll| {
             for _ in 0..FRAMES {
                 toll.sent(9 + 1);
-                [WINDOW_UPDATE, WINDOW_UPDATE].map(|kind| toll.frame(kind));
+                [WINDOW_UPDATE, WINDOW_UPDATE].into_iter().for_each(|kind| toll.frame(kind));
             }
         };
         assert!(!is_too_much(Duration::ZERO, bytes));
