@@ -308,6 +308,15 @@ pub(super) fn of_client(error: &DownstreamError) -> (ResponseFlags, Details) {
     (flags, "downstream_remote_disconnect".into())
 }
 
+/// What the log says of a request whose connection the gateway ends, perhaps for what the client broke of its protocol.
+pub(super) fn of_cut(broken: bool) -> (ResponseFlags, Details) {
+    if broken {
+        (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "codec_error".into())
+    } else {
+        (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, "downstream_local_disconnect".into())
+    }
+}
+
 /// What is wrong with a head over HTTP/2 that h2 lets through: it is answered by a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHead {

@@ -7,15 +7,10 @@ use crate::filter::chain::Direction;
 use crate::filter::{Answer, Failure, LocalReply};
 use crate::http::BodyBuf;
 use crate::proxy::downstream::{Downstream, DownstreamError};
-use crate::proxy::error::{Cause, Failed, of_client};
+use crate::proxy::error::{Cause, Failed, of_client, of_cut};
 use crate::proxy::response;
 use crate::route::Action;
 use crate::telemetry::metrics::names::{http, http2, weir};
-use crate::telemetry::{Details, ResponseFlags};
-
-/// Of a request whose connection the gateway ends.
-const CUT_BY_US: (ResponseFlags, Details) =
-    (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, Details::Borrowed("downstream_local_disconnect"));
 
 impl Request {
     /// No route allows another protocol; as Envoy, that is said of a route only.
@@ -129,8 +124,7 @@ impl Request {
     pub(super) fn client_failed(&mut self, error: &DownstreamError) {
         let (flags, details) = match self.cx.is_cut() {
             None => of_client(error),
-            Some(true) => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "codec_error".into()),
-            Some(false) => CUT_BY_US,
+            Some(broken) => of_cut(broken),
         };
         {
             let info = &mut self.stream.edit().info;
@@ -143,7 +137,7 @@ impl Request {
     /// The gateway ends, and the request with it.
     pub(super) fn cut_by_us(&mut self) {
         let info = &mut self.stream.edit().info;
-        let (flags, details) = CUT_BY_US;
+        let (flags, details) = of_cut(false);
         info.flags.insert(flags);
         info.details = Some(details);
     }
