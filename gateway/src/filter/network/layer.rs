@@ -24,9 +24,9 @@ pub fn join<F: NetworkFilter + 'static>(
     if !filters.0.iter().any(NetworkFilter::wants_bytes) {
         return (io, Some(filters));
     }
-    let held = |_: &F| Held { wants: false, from_client: BytesMut::new(), to_client: BytesMut::new() };
-    let mut held: SmallVec<[Held; 1]> = filters.0.iter().map(held).collect();
-    held.iter_mut().zip(&filters.0).for_each(|(held, filter)| held.wants = filter.wants_bytes());
+    let nothing =
+        |filter: &F| Held { wants: filter.wants_bytes(), from_client: BytesMut::new(), to_client: BytesMut::new() };
+    let held = filters.0.iter().map(nothing).collect();
     let (input, output) = (BytesMut::new(), BytesMut::new());
     let layer = Filtered {
         io,
@@ -83,12 +83,8 @@ impl<F: NetworkFilter> Filtered<F> {
 
     fn take(&mut self, data: BytesMut, end: bool) -> io::Result<()> {
         let filters = self.filters.0.iter_mut().zip(&mut self.held).filter(|(_, held)| held.wants);
-        let through = match self.closed {
-            false => pass(filters.map(|(filter, held)| (filter, &mut held.from_client)), data, end, F::on_data),
-            true => Err(closed()),
-        };
-        self.closed |= through.is_err();
-        if let Some(data) = through? {
+        let filters = filters.map(|(filter, held)| (filter, &mut held.from_client));
+        if let Some(data) = pass(filters, data, end, F::on_data, &mut self.closed)? {
             append(&mut self.input, data);
             self.end |= end;
         }
@@ -97,12 +93,10 @@ impl<F: NetworkFilter> Filtered<F> {
 
     fn give(&mut self, data: BytesMut, end: bool) -> io::Result<()> {
         let filters = self.filters.0.iter_mut().zip(&mut self.held).rev().filter(|(_, held)| held.wants);
-        let through = match self.closed {
-            false => pass(filters.map(|(filter, held)| (filter, &mut held.to_client)), data, end, F::on_write),
-            true => Err(closed()),
-        };
-        self.closed |= through.is_err();
-        through?.into_iter().for_each(|data| append(&mut self.output, data));
+        let filters = filters.map(|(filter, held)| (filter, &mut held.to_client));
+        pass(filters, data, end, F::on_write, &mut self.closed)?
+            .into_iter()
+            .for_each(|data| append(&mut self.output, data));
         Ok(())
     }
 
@@ -128,20 +122,24 @@ fn pass<'a, F: 'a>(
     mut data: BytesMut,
     end: bool,
     event: fn(&mut F, &mut BytesMut, bool) -> BytesAction,
+    closed: &mut bool,
 ) -> io::Result<Option<BytesMut>> {
+    let refused = || io::Error::new(io::ErrorKind::ConnectionAborted, "closed by a network filter");
+    if *closed {
+        return Err(refused());
+    }
     for (filter, held) in filters {
         append(held, data);
         match event(filter, held, end) {
             BytesAction::Continue => data = std::mem::take(held),
             BytesAction::Stop => return Ok(None),
-            BytesAction::Close => return Err(closed()),
+            BytesAction::Close => {
+                *closed = true;
+                return Err(refused());
+            }
         }
     }
     Ok(Some(data))
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "closed by a network filter")
 }
 
 fn append(to: &mut BytesMut, data: BytesMut) {
